@@ -1,0 +1,1 @@
+//! The laboratory: what demo and tests share. Nothing of it is in the shipped program.

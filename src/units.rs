@@ -1,0 +1,86 @@
+//! The small values that every station shares: numbers that must not be mixed up, and injected randomness.
+//!
+//! Nothing here knows a protocol. Time is `std::time::Instant`, always passed in as `now`.
+
+use std::fmt;
+
+/// The gateway's own number of a call: counts up from 1 and is never used again while the program runs.
+/// People see it (`☎ Alice #3`), and every proof of `policy` is bound to one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallNumber(pub u32);
+
+impl fmt::Display for CallNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A synchronisation source (RFC 3550 §5.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ssrc(pub u32);
+
+impl fmt::Debug for Ssrc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// Samples per second of a sound.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SampleRate {
+    /// 8 kHz: G.711.
+    Hz8000,
+    /// 48 kHz: Opus.
+    Hz48000,
+}
+
+impl SampleRate {
+    /// The rate in hertz.
+    pub const fn hz(self) -> u32 {
+        match self {
+            SampleRate::Hz8000 => 8_000,
+            SampleRate::Hz48000 => 48_000,
+        }
+    }
+
+    /// Samples in the gateway's 20 ms frame.
+    pub const fn frame(self) -> usize {
+        (self.hz() / 50) as usize
+    }
+}
+
+/// Unfolds a 16-bit sequence number next to the newest one seen (RFC 3550 A.1, RFC 3711 §3.3.1):
+/// of all numbers congruent to `seq` the one nearest to `newest`, never below 0.
+pub fn unfold_sequence(newest: u64, seq: u16) -> u64 {
+    let delta = seq.wrapping_sub(newest as u16) as i16;
+    match newest.checked_add_signed(i64::from(delta)) {
+        Some(index) => index,
+        None => u64::from(seq),
+    }
+}
+
+/// Where random bytes come from. Injected, so that a whole call can be replayed in a test.
+pub trait Random: Send {
+    /// Fills `out` with bytes that nobody can guess (in production).
+    fn fill(&mut self, out: &mut [u8]);
+}
+
+/// `bytes` random bytes as lower-case hexadecimal digits: tags, branches, Call-IDs, nonces.
+pub fn random_hex(random: &mut dyn Random, bytes: usize) -> String {
+    let mut buffer = vec![0; bytes];
+    random.fill(&mut buffer);
+    buffer.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_unfold_to_the_nearest_index() {
+        assert_eq!(unfold_sequence(65_535, 0), 65_536);
+        assert_eq!(unfold_sequence(65_536, 65_535), 65_535);
+        assert_eq!(unfold_sequence(0, 65_535), 65_535, "never below zero");
+        assert_eq!(unfold_sequence(3 * 65_536 + 7, 9), 3 * 65_536 + 9);
+    }
+}
