@@ -8,6 +8,7 @@ use super::link::LinkError;
 use super::message::{self, Incoming, Joined, Offer, Outgoing, Said, User};
 use super::stream::{Stream, Way};
 use crate::secret::Secret;
+use crate::units::{Random, random_hex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -36,20 +37,27 @@ const NORMAL_CLOSURE: u16 = 1000;
 /// With what we are let in.
 #[derive(Debug)]
 pub enum Credentials {
-    /// An invitation.
-    Token {
-        /// The token.
-        token: Secret<String>,
-        /// The name that we would like; a token that has a name overrides it.
-        username: String,
-    },
-    /// A user of the group, or any name in a group with a common password.
+    /// An invitation. A token that has a name of its own overrides [`ClientConfig::username`].
+    Token(Secret<String>),
+    /// A user of the group.
     Password {
-        /// The name.
+        /// The name; [`ClientConfig::username`] is not used.
         username: String,
         /// Its password.
         password: Secret<String>,
     },
+}
+
+impl Credentials {
+    /// A second copy, for another client in the same group.
+    pub fn duplicate(&self) -> Self {
+        match self {
+            Credentials::Token(token) => Credentials::Token(token.duplicate()),
+            Credentials::Password { username, password } => {
+                Credentials::Password { username: username.clone(), password: password.duplicate() }
+            }
+        }
+    }
 }
 
 /// Whom the client wants to hear.
@@ -68,10 +76,10 @@ pub struct ClientConfig {
     pub group: String,
     /// With what we are let in.
     pub credentials: Credentials,
+    /// The name that we would like.
+    pub username: String,
     /// Whom we want to hear. Publishing is independent of it.
     pub role: Role,
-    /// Our client id: random, never used for another connection, seen by everybody in the group.
-    pub id: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +92,8 @@ enum State {
 
 /// The machine. It begins with an open WebSocket.
 pub struct Client {
-    config: ClientConfig,
+    id: String,
+    role: Role,
     state: State,
     username: String,
     permissions: Vec<String>,
@@ -103,8 +112,10 @@ pub struct Client {
 
 impl Client {
     /// Greets the server and asks to be let in.
-    pub fn new(now: Instant, config: ClientConfig) -> Self {
+    pub fn new(now: Instant, config: ClientConfig, random: &mut dyn Random) -> Self {
+        let id = random_hex(random, 16);
         let mut client = Client {
+            role: config.role,
             state: State::Handshaking,
             username: String::new(),
             permissions: Vec::new(),
@@ -117,36 +128,23 @@ impl Client {
             up: None,
             streams: BTreeMap::new(),
             next_stream: 0,
-            ignored: BTreeSet::from([config.id.clone()]),
+            ignored: BTreeSet::from([id.clone()]),
             out: VecDeque::new(),
-            config,
+            id,
         };
-        let greeting = Outgoing::Handshake { version: ["2"], id: &client.config.id }.text();
-        client.out.push_back(Output::Text(greeting));
-        let group = &client.config.group;
-        let join = match &client.config.credentials {
-            Credentials::Token { token, username } => Outgoing::Join {
-                kind: "join",
-                group,
-                username: Some(username),
-                password: None,
-                token: Some(token.expose()),
-            },
-            Credentials::Password { username, password } => Outgoing::Join {
-                kind: "join",
-                group,
-                username: Some(username),
-                password: Some(password.expose()),
-                token: None,
-            },
+        let (username, password, token) = match &config.credentials {
+            Credentials::Token(token) => (&config.username, None, Some(token.expose().as_str())),
+            Credentials::Password { username, password } => (username, Some(password.expose().as_str()), None),
         };
-        client.out.push_back(Output::Text(join.text()));
+        let greeting = Outgoing::Handshake { version: ["2"], id: &client.id }.text();
+        let join = Outgoing::Join { kind: "join", group: &config.group, username, password, token }.text();
+        client.out.extend([Output::Text(greeting), Output::Text(join)]);
         client
     }
 
-    /// Our client id.
+    /// Our client id: random, seen by everybody in the group as the `source` of what we send.
     pub fn id(&self) -> &str {
-        &self.config.id
+        &self.id
     }
 
     /// The next thing to do.
@@ -250,7 +248,7 @@ impl Client {
     /// Writes to the group's chat, or to one participant (a client id) alone.
     pub fn chat(&mut self, _now: Instant, to: Option<&str>, text: &str) {
         if self.state == State::Joined {
-            let (source, username) = (&self.config.id, &self.username);
+            let (source, username) = (&self.id, &self.username);
             let chat = Outgoing::Chat { source, username, dest: to, noecho: true, value: text }.text();
             self.out.push_back(Output::Text(chat));
         }
@@ -270,7 +268,7 @@ impl Client {
 
     /// This source is not ours any more, or gone.
     pub fn heed(&mut self, source: &str) {
-        if source != self.config.id {
+        if source != self.id {
             self.ignored.remove(source);
         }
     }
@@ -336,7 +334,7 @@ impl Client {
                 self.username = joined.username.unwrap_or_default();
                 self.permissions.clone_from(&permissions);
                 self.event(Event::Joined { username: self.username.clone(), permissions });
-                if self.config.role == Role::Listen {
+                if self.role == Role::Listen {
                     self.send(&Outgoing::Request { request: serde_json::json!({ "": ["audio"] }) });
                 }
                 self.offer_if_wanted();
@@ -413,23 +411,23 @@ impl Client {
     }
 
     fn handle_offer(&mut self, now: Instant, offer: Offer) {
-        if let Some(old) = offer.replace.filter(|old| !old.is_empty() && *old != offer.id) {
-            if self.find(&old) != self.up {
-                self.end_named(&old);
-            }
+        let replaced = offer.replace.filter(|old| !old.is_empty() && *old != offer.id && self.find(old) != self.up);
+        if let Some(old) = replaced {
+            self.end_named(&old);
         }
         if self.find(&offer.id).is_some() {
             return self.with_named(now, &offer.id, |stream, out| stream.offered_again(now, offer.sdp, out));
         }
         let source = offer.source.unwrap_or_default();
-        if self.config.role == Role::Speak || self.ignored.contains(&source) || self.streams.len() >= STREAMS_LIMIT {
+        if self.role == Role::Speak || self.ignored.contains(&source) || self.streams.len() >= STREAMS_LIMIT {
             return self.send(&Outgoing::Abort { id: &offer.id });
         }
         let username = offer.username.unwrap_or_default();
         self.open_stream(offer.id, Way::Down { source, username, offer: offer.sdp });
     }
 
-    fn may_present(&self) -> bool {
+    /// Whether the group lets us publish.
+    pub fn may_present(&self) -> bool {
         self.permissions.iter().any(|permission| permission == "present")
     }
 
@@ -437,8 +435,8 @@ impl Client {
         let wanted = self.wants_to_publish && !self.codec_refused && self.publish_at.is_none();
         if wanted && self.up.is_none() && self.state == State::Joined && self.may_present() {
             // unique because our id is
-            let name = format!("{}-{}", self.config.id, self.next_stream);
-            let way = Way::Up { source: self.config.id.clone(), username: self.username.clone() };
+            let name = format!("{}-{}", self.id, self.next_stream);
+            let way = Way::Up { source: self.id.clone(), username: self.username.clone() };
             self.up = Some(self.open_stream(name, way));
         }
     }

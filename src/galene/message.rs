@@ -129,8 +129,7 @@ pub(super) enum Outgoing<'a> {
     Join {
         kind: &'a str,
         group: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        username: Option<&'a str>,
+        username: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         password: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +198,11 @@ mod tests {
     fn what_is_not_json_or_too_long_is_an_error() {
         assert_eq!(read("").unwrap_err(), MessageError::NotJson);
         assert_eq!(read("{\"type\":\"ping\"").unwrap_err(), MessageError::NotJson);
-        assert_eq!(read(&"[".repeat(100_000)).unwrap_err(), MessageError::NotJson, "nesting is bounded");
+        assert_eq!(
+            read(&format!(r#"{{"type":"chat","value":{}"#, "[".repeat(100_000))).unwrap_err(),
+            MessageError::NotJson,
+            "nesting is bounded"
+        );
         let limit = format!("{:width$}", r#"{"type":"ping"}"#, width = MESSAGE_LIMIT);
         assert!(read(&limit).unwrap().is_some());
         assert_eq!(read(&format!("{limit} ")).unwrap_err(), MessageError::TooLong(MESSAGE_LIMIT + 1));
@@ -207,8 +210,8 @@ mod tests {
 
     #[test]
     fn our_messages_have_the_fields_that_the_protocol_names() {
-        let join = Outgoing::Join { kind: "join", group: "g", username: None, password: None, token: Some("t") }.text();
-        assert_eq!(join, r#"{"type":"join","kind":"join","group":"g","token":"t"}"#);
+        let join = Outgoing::Join { kind: "join", group: "g", username: "u", password: None, token: Some("t") }.text();
+        assert_eq!(join, r#"{"type":"join","kind":"join","group":"g","username":"u","token":"t"}"#);
         assert_eq!(
             Outgoing::Handshake { version: ["2"], id: "i" }.text(),
             r#"{"type":"handshake","version":["2"],"id":"i"}"#
