@@ -1,5 +1,6 @@
 //! The laboratory: what demo and tests share. Nothing of it is in the shipped program.
 
+pub mod group_peer;
 pub mod measure;
 pub mod sound;
 pub mod wav;
