@@ -118,7 +118,8 @@ impl Answer {
         };
         let codec = audio.codecs.iter().copied().find(offered).ok_or(AnswerError::Codec)?;
         let [crypto] = audio.cryptos.as_slice() else { return Err(AnswerError::Crypto) };
-        let accepted = ours.cryptos.iter().any(|line| line.tag == crypto.tag && line.suite == crypto.suite);
+        let accepted =
+            ours.cryptos.iter().any(|line| line.tag == crypto.tag && line.suite.eq_ignore_ascii_case(&crypto.suite));
         if !accepted || audio.unreadable_cryptos > 0 {
             return Err(AnswerError::Crypto);
         }
