@@ -1,1 +1,5 @@
 //! The laboratory: what demo and tests share. Nothing of it is in the shipped program.
+
+pub mod measure;
+pub mod sound;
+pub mod wav;
