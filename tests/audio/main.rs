@@ -3,6 +3,7 @@
 //! `cargo test --test audio -- --nocapture` prints the figures.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail loudly; its figures are of interest")]
 
+mod senders;
 mod simulation;
 
 use galene_sips::audio::{Codec, Heard};
