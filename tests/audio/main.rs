@@ -8,7 +8,7 @@ mod simulation;
 
 use galene_sips::audio::{Codec, Heard};
 use galene_sips::units::SampleRate::{self, Hz8000, Hz48000};
-use galene_sips_lab::measure::tone_share;
+use galene_sips_lab::measure::{correlate_in_pieces, tone_share};
 use galene_sips_lab::sound::{sine, speech_like};
 use simulation::{Network, Outcome, Run};
 
@@ -124,6 +124,53 @@ fn a_talker_who_talked_before_we_joined_is_heard_at_once_whatever_his_numbers() 
     }
 }
 
+#[test]
+fn speech_is_still_that_speech_after_a_bad_network_and_a_bad_clock() {
+    for (codec, rate) in PATHS {
+        for (ppm, bad, least) in [(0.0, false, 0.95), (1_000.0, false, 0.9), (-1_000.0, false, 0.9), (200.0, true, 0.8)]
+        {
+            let mut run = Run::new(codec, rate, speech(rate, 20, 11));
+            run.ppm = ppm;
+            if bad {
+                run.network = lossy();
+            }
+            let outcome = run.go();
+            let hz = rate.hz() as usize;
+            let found = correlate_in_pieces(&outcome.source[..18 * hz], &outcome.pcm, rate.hz(), hz / 2, hz / 10);
+            println!("{codec:?} at {rate:?}, {ppm:+} ppm, 5 % loss {bad}: correlation {:.3}", found.value);
+            assert!(found.value > least, "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_backlog_that_trickles_in_and_a_queue_that_swells_are_caught_up_with() {
+    for (codec, rate) in [(Codec::Opus, Hz8000), (Codec::Pcma, Hz8000)] {
+        // frozen for 5 s, then everything within a second
+        let mut run = Run::new(codec, rate, speech(rate, 50, 3));
+        run.network = Box::new(|at, _| {
+            Some(if (20_000.0..26_000.0).contains(&at) { (26_000.0 - at) * 5.0 / 6.0 + 50.0 } else { 50.0 })
+        });
+        let outcome = run.go();
+        let after = delays(&outcome, 27.0, 48.0);
+        println!("{codec:?} trickle: {after:.0?}\n{:?}", outcome.statistics);
+        assert!(
+            after.len() > 20 && after.iter().all(|&(at, delay)| delay < 70.0 + if at < 34.0 { 250.0 } else { 60.0 })
+        );
+
+        // the delay swells to half a second and shrinks again, every 4 s
+        let mut run = Run::new(codec, rate, speech(rate, 60, 3));
+        run.network = Box::new(|at, _| Some(50.0 + 450.0 * (1.0 - (at / 4_000.0 * std::f64::consts::TAU).cos()) / 2.0));
+        let outcome = run.go();
+        let (silent, concealed) =
+            (outcome.count(Heard::Silence, 1.0..59.0), outcome.count(Heard::Concealed, 1.0..59.0));
+        println!("{codec:?} swelling: silent {silent}, concealed {concealed}, {:?}", outcome.statistics);
+        assert!(silent == 0 && concealed < 300);
+        let all = delays(&outcome, 10.0, 58.0);
+        assert!(all.iter().all(|&(_, delay)| delay < 20.0 + 500.0 + 250.0), "{all:?}");
+    }
+}
+
 /// Delay measured every half second from a time on; 0 where it cannot be (pauses of the speech).
 fn delays(outcome: &Outcome, from: f64, to: f64) -> Vec<(f64, f64)> {
     let count = ((to - from) * 2.0) as u32;
@@ -177,4 +224,11 @@ fn after_an_outage_the_delay_comes_back_whether_the_backlog_arrives_or_not() {
             assert_eq!(outcome.count(Heard::Silence, 21.0..20.0 + outage / 1000.0), outage as usize / 20 - 50);
         }
     }
+}
+
+#[test]
+fn talkers_and_encoders_can_move_between_threads() {
+    fn movable<T: Send>() {}
+    movable::<galene_sips::audio::Talker>();
+    movable::<galene_sips::audio::Encoder>();
 }
