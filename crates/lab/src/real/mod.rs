@@ -12,7 +12,8 @@ pub mod kamailio;
 pub mod linphone;
 pub mod netns;
 pub mod program;
-pub mod wav;
+pub mod rig;
+pub mod speech;
 
 /// What went wrong with a real program, in words for the person who reads the test's output.
 pub struct Failure(String);
