@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod measure;
+pub mod real;
 pub mod sound;
 pub mod wav;
 
