@@ -245,7 +245,7 @@ impl Task {
                 }
                 Ok(socket) => {
                     if tell(FromWebSocket::Opened { group: socket.group.clone(), server: socket.server }) {
-                        let deliver = async |message| match message {
+                        let deliver = |message| match message {
                             FromGroup::Text(text) => tell(FromWebSocket::Text(text)),
                             FromGroup::Closed(why) => tell(FromWebSocket::Failed { why, permanent: false }),
                         };

@@ -11,6 +11,7 @@ pub mod params;
 pub mod uri;
 pub mod header;
 pub mod message;
+pub mod peer_name;
 
 pub use header::{CSeq, Headers, NameAddr, Via, printable};
 pub use message::{Message, Method, Request, Response};
