@@ -8,6 +8,7 @@ use super::kdf::{KeyError, MasterKey};
 use super::rtcp;
 use super::rtp::RtpHeader;
 use super::sources::Sources;
+use crate::policy::MayKey;
 use crate::units::unfold_sequence;
 use std::fmt;
 
@@ -63,9 +64,8 @@ pub struct Unprotector {
 }
 
 impl Unprotector {
-    /// Prepares the keys.
-    // The proof of policy comes in here with policy itself.
-    pub fn new(master: &MasterKey) -> Result<Self, KeyError> {
+    /// Prepares the keys, which policy has allowed.
+    pub fn new(_proof: &MayKey, master: &MasterKey) -> Result<Self, KeyError> {
         Ok(Unprotector {
             rtp: Cipher::new(master, Protocol::Rtp)?,
             rtcp: Cipher::new(master, Protocol::Rtcp)?,
