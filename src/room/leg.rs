@@ -7,7 +7,9 @@ use super::hearing::{Hearing, Voice};
 use super::link::{Link, LinkReport};
 use super::{Channel, EndReason};
 use crate::audio::{Codec, Encoder, Limiter};
-use crate::srtp::{Compound, Datagram, Packet, Protector, Reception, RtpOut, Sealed, SenderInfo, Unprotector, parse_rtcp};
+use crate::srtp::{
+    Compound, Datagram, Packet, Protector, Reception, RtpOut, Sealed, SenderInfo, Unprotector, parse_rtcp,
+};
 use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -184,7 +186,8 @@ impl Leg {
 
     pub(super) fn update(&mut self, now: Instant, direction: Direction, remote: RemoteMedia) {
         if remote != self.remote {
-            self.remote = RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
+            self.remote =
+                RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
         }
         self.stream.marker |= direction.to_phone && !self.direction.to_phone;
         self.direction = direction;
@@ -222,7 +225,13 @@ impl Leg {
     }
 
     /// A datagram from anybody.
-    pub(super) fn phone_packet(&mut self, now: Instant, channel: Channel, from: SocketAddr, packet: &mut [u8]) -> Option<LegEvent> {
+    pub(super) fn phone_packet(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) -> Option<LegEvent> {
         match (Datagram::of(packet), channel) {
             (Some(Datagram::Rtp), Channel::Rtp) => self.rtp(now, from, packet),
             (Some(Datagram::Rtcp), Channel::Rtcp) => self.rtcp(now, channel, from, packet),
@@ -306,7 +315,9 @@ impl Leg {
             return None;
         };
         if self.encoder.is_none() {
-            self.encoder = Encoder::new(Codec::Opus, SampleRate::Hz8000).inspect_err(|error| tracing::error!(%error, "no encoder")).ok();
+            self.encoder = Encoder::new(Codec::Opus, SampleRate::Hz8000)
+                .inspect_err(|error| tracing::error!(%error, "no encoder"))
+                .ok();
         }
         let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).ok())?;
         let (sequence, timestamp, marker) = place;
@@ -374,7 +385,8 @@ impl Leg {
             packets: self.stream.packets as u32,
             octets: self.stream.octets as u32,
         });
-        let compound = Compound { ssrc: self.stream.ssrc, sender, blocks: block.as_slice(), cname: &self.stream.cname, goodbye };
+        let compound =
+            Compound { ssrc: self.stream.ssrc, sender, blocks: block.as_slice(), cname: &self.stream.cname, goodbye };
         let (channel, to) = match self.remote.rtcp_mux {
             true => (Channel::Rtp, self.remote.rtp),
             false => (Channel::Rtcp, self.remote.rtcp),

@@ -167,9 +167,7 @@ impl Link {
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         match &self.state {
             State::Up { joined: Some(_), publishing: true, .. } => true,
-            State::Up { joined: Some(since), client, .. } => {
-                !client.may_present() || now >= *since + PUBLISH_PATIENCE
-            }
+            State::Up { joined: Some(since), client, .. } => !client.may_present() || now >= *since + PUBLISH_PATIENCE,
             _ => false,
         }
     }
@@ -229,7 +227,8 @@ impl Link {
     pub(super) fn wake(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Up { client, joined, publishing } => {
-                let ready = joined.filter(|_| !publishing && matches!(self.role, Role::Speak)).map(|at| at + PUBLISH_PATIENCE);
+                let ready =
+                    joined.filter(|_| !publishing && matches!(self.role, Role::Speak)).map(|at| at + PUBLISH_PATIENCE);
                 client.wake().into_iter().chain(ready).min()
             }
             State::Waiting { until } => Some(*until),

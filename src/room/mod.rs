@@ -106,7 +106,9 @@ impl EndReason {
     pub fn sentence(&self) -> String {
         match self {
             EndReason::Left => "the call ended".to_owned(),
-            EndReason::Kicked(message) if message.is_empty() => "an operator of the group removed the caller".to_owned(),
+            EndReason::Kicked(message) if message.is_empty() => {
+                "an operator of the group removed the caller".to_owned()
+            }
             EndReason::Kicked(message) => format!("an operator of the group removed the caller: {message}"),
             EndReason::MediaTimeout => "no sound came from the phone any more".to_owned(),
             EndReason::GroupGone(why) => format!("the conference server went away: {why}"),
@@ -236,7 +238,13 @@ impl Room {
     }
 
     /// A socket asked for by [`Output::OpenSocket`] is bound.
-    pub fn socket_opened(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, local: SocketAddr) {
+    pub fn socket_opened(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        local: SocketAddr,
+    ) {
         if let Some(client) = self.link(connection).and_then(Link::client) {
             client.socket_opened(now, stream, local);
         }
@@ -244,7 +252,14 @@ impl Room {
     }
 
     /// A datagram for a stream.
-    pub fn datagram(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, from: SocketAddr, bytes: &[u8]) {
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
         if let Some(client) = self.link(connection).and_then(Link::client) {
             client.handle_datagram(now, stream, from, bytes);
         }
@@ -252,7 +267,14 @@ impl Room {
     }
 
     /// A packet on one of a phone's sockets, from anybody.
-    pub fn phone_packet(&mut self, now: Instant, call: CallNumber, channel: Channel, from: SocketAddr, packet: &mut [u8]) {
+    pub fn phone_packet(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) {
         let heard_by_others = self.legs.len() > 1;
         self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet, heard_by_others));
         self.pump(now);
@@ -335,7 +357,12 @@ impl Room {
     }
 
     /// Runs one step of a leg so that a panic in it ends that leg alone.
-    fn with_leg(&mut self, now: Instant, call: CallNumber, step: impl FnOnce(&mut Leg, &mut Hearing) -> Option<LegEvent>) {
+    fn with_leg(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        step: impl FnOnce(&mut Leg, &mut Hearing) -> Option<LegEvent>,
+    ) {
         let Some(leg) = self.legs.get_mut(&call) else { return };
         let hearing = &mut self.hearing;
         let event = catch_unwind(AssertUnwindSafe(|| step(leg, hearing)));
