@@ -13,6 +13,7 @@ pub mod header;
 pub mod message;
 pub mod framing;
 pub mod validate;
+pub mod peer_name;
 
 pub use framing::{Frame, Framer};
 pub use header::{CSeq, Headers, NameAddr, Via, printable};

@@ -1,1 +1,32 @@
-//! Being written.
+//! SRTP and SRTCP (RFC 3711) with the six suites of [`Suite`] and no other; RTP and RTCP (RFC 3550) around them.
+//!
+//! In: a [`MasterKey`] and policy's proof that it may be used; then payloads to [`Protector`], datagrams to [`Unprotector`].
+//! Out: [`Sealed`] packets, the only thing that a media socket sends, and payloads that authenticated.
+//!
+//! Never: a packet without authentication, without encryption or twice; state for a packet that did not authenticate;
+//! an allocation per packet; a MKI, a key derivation rate other than 0, or NULL and F8 ciphers.
+
+mod cipher;
+mod demultiplex;
+mod kdf;
+mod protect;
+mod reception;
+mod replay;
+pub mod rtcp;
+mod rtp;
+mod sources;
+mod suite;
+#[cfg(test)]
+mod tests;
+mod unprotect;
+
+pub use demultiplex::Datagram;
+pub use kdf::{KeyError, MasterKey};
+pub use protect::{ProtectError, Protector, RtpOut, Sealed};
+pub use reception::Reception;
+pub use rtp::RtpHeader;
+pub use suite::Suite;
+pub use unprotect::{Rejected, RtpPacket, Unprotector};
+
+/// The longest packet that is sent: what an Ethernet frame carries.
+pub const MAX_PACKET: usize = 1500;
