@@ -5,6 +5,7 @@
 //! that end them when dropped, and is no oracle for what it shares with the library.
 
 pub mod certificates;
+pub mod group_server;
 
 /// Why a part of the laboratory could not do its work. A test shows it and fails.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
