@@ -5,7 +5,12 @@
 //! that end them when dropped, and is no oracle for what it shares with the library.
 
 pub mod certificates;
+pub mod group_peer;
 pub mod group_server;
+pub mod measure;
+pub mod real;
+pub mod sound;
+pub mod wav;
 
 /// Why a part of the laboratory could not do its work. A test shows it and fails.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -28,8 +28,9 @@ impl Head {
         let text = std::str::from_utf8(&bytes[..end])?;
         let mut lines = text.split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ');
-        let (Some("GET"), Some(target), Some("HTTP/1.1")) = (words.next(), words.next(), words.next()) else {
-            return Err(Failure::from("not a GET of HTTP/1.1"));
+        let (Some("GET"), Some(target), Some("HTTP/1.1" | "HTTP/1.0")) = (words.next(), words.next(), words.next())
+        else {
+            return Err(Failure::from("not a GET of HTTP/1"));
         };
         let path = target.split('?').next().unwrap_or_default().to_owned();
         let fields = lines
