@@ -203,7 +203,8 @@ mod tests {
             MessageError::NotJson,
             "nesting is bounded"
         );
-        let limit = format!("{:width$}", r#"{"type":"ping"}"#, width = MESSAGE_LIMIT);
+        let ping = r#"{"type":"ping"}"#;
+        let limit = ping.to_owned() + &" ".repeat(MESSAGE_LIMIT - ping.len());
         assert!(read(&limit).unwrap().is_some());
         assert_eq!(read(&format!("{limit} ")).unwrap_err(), MessageError::TooLong(MESSAGE_LIMIT + 1));
     }

@@ -11,9 +11,14 @@ pub mod params;
 pub mod uri;
 pub mod header;
 pub mod message;
+pub mod framing;
+pub mod validate;
+pub mod peer_name;
 
+pub use framing::{Frame, Framer};
 pub use header::{CSeq, Headers, NameAddr, Via, printable};
 pub use message::{Message, Method, Request, Response};
 pub use params::Params;
 pub use syntax::ParseError;
 pub use uri::{Host, SipUri, Uri};
+pub use validate::{Rejection, validate_request, validate_response};

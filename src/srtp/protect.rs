@@ -97,8 +97,8 @@ pub struct Protector {
     rtp: Cipher,
     rtcp: Cipher,
     gcm: bool,
-    sources: Sources,
-    rtcp_index: u32,
+    pub(super) sources: Sources,
+    pub(super) rtcp_index: u32,
 }
 
 impl Protector {
