@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use super::*;
-use crate::policy::{MayAnswer, Refusal, Rule, Rules, judge};
-use crate::sdp::{Codec, Direction, Offer, OurOffer, SessionDescription};
+use crate::policy::{
+    MayAnswer, MediaLevel, OfferFacts, OfferedKeying, Refusal, Rule, Rules, SignallingLevel, SuiteStrength, judge,
+};
+use crate::sdp::{AudioOffer, Codec, CryptoAttribute, Direction, Offer, OurOffer, SessionDescription};
 use crate::srtp::{RtpOut, Sealed};
-use crate::units::{Random, Ssrc};
+use crate::units::{CallNumber, Random, Ssrc};
 
 const KEY: &str = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
 
@@ -35,7 +37,8 @@ fn audio(lines: &[&str]) -> AudioOffer {
 }
 
 fn proof_for(audio: &AudioOffer, rules: &Rules, current: Option<MediaLevel>) -> Result<MayAnswer, Refusal> {
-    judge(rules, &offer_facts(CallNumber(1), SignallingLevel::Verified, audio, current)).allowed()
+    let (call, signalling) = (CallNumber(1), SignallingLevel::Verified);
+    judge(rules, &OfferFacts { call, signalling, keying: offered(audio), current }).allowed()
 }
 
 /// Any proof: what a bug between the two questions to policy would bring along.
@@ -43,26 +46,26 @@ fn some_proof() -> MayAnswer {
     proof_for(&audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &rules(), None).unwrap()
 }
 
-fn answer(before: Option<&Keyed>, audio: &AudioOffer, random: &mut Counting) -> Keyed {
-    let proof = proof_for(audio, &rules(), before.map(Keyed::level)).unwrap();
-    sdes::answer(proof, &rules(), &audio.cryptos, before, random).unwrap()
+fn answer(previous: Option<&Sdes>, audio: &AudioOffer, random: &mut Counting) -> Agreed {
+    let current = previous.map(|_| MediaLevel::Srtp);
+    Sdes::answer(previous, audio, proof_for(audio, &rules(), current).unwrap(), &rules(), random).unwrap()
 }
 
 fn chosen(lines: &[&str], rules: &Rules) -> Result<(u32, Suite), KeyingError> {
     let audio = audio(lines);
-    let keyed = sdes::answer(some_proof(), rules, &audio.cryptos, None, &mut Counting(0))?;
-    Ok((keyed.ours().tag, keyed.suite()))
+    let agreed = Sdes::answer(None, &audio, some_proof(), rules, &mut Counting(0))?;
+    Ok((agreed.sdes.ours().tag, agreed.sdes.suite()))
 }
 
-fn say(protector: &mut Protector, sequence: u16) -> Sealed {
+fn say(keys: &mut Keys, sequence: u16) -> Sealed {
     let packet =
         RtpOut { payload_type: 0, marker: false, sequence, timestamp: 0, ssrc: Ssrc(0x0102_0304), payload: b"hello" };
-    protector.rtp(&packet).unwrap()
+    keys.protector.rtp(&packet).unwrap()
 }
 
-fn hears(unprotector: &mut Unprotector, packet: &Sealed) -> bool {
+fn hears(keys: &mut Keys, packet: &Sealed) -> bool {
     let mut bytes = packet.as_bytes().to_vec();
-    unprotector.rtp(&mut bytes).is_ok_and(|packet| packet.payload == b"hello")
+    keys.unprotector.rtp(&mut bytes).is_ok_and(|packet| packet.payload == b"hello")
 }
 
 #[test]
@@ -70,19 +73,19 @@ fn both_ends_hear_each_other_under_every_suite() {
     let rules = Rules { short_tags: true, ..rules() };
     for suite in Suite::ALL {
         let mut random = Counting(0);
-        let ours = sdes::offer(&[suite], &mut random);
+        let ours = offer(&[suite], &mut random);
         let line = format!("crypto:{}", ours[0].to_value());
         let offer_audio = audio(&[&line]);
         let proof = proof_for(&offer_audio, &rules, None).unwrap();
-        let mut callee = sdes::answer(proof, &rules, &offer_audio.cryptos, None, &mut random).unwrap();
-        let answer_audio = audio(&[&format!("crypto:{}", callee.ours().to_value())]);
+        let callee = Sdes::answer(None, &offer_audio, proof, &rules, &mut random).unwrap();
+        let answer_audio = audio(&[&format!("crypto:{}", callee.sdes.ours().to_value())]);
         let proof = proof_for(&answer_audio, &rules, None).unwrap();
-        let mut caller = sdes::accept(proof, &rules, &ours, &answer_audio.cryptos, None).unwrap();
-        assert_eq!((caller.suite(), caller.level()), (suite, MediaLevel::Srtp));
-        let (mut caller, mut callee) = (caller.take_contexts().unwrap(), callee.take_contexts().unwrap());
-        let (to_callee, to_caller) = (say(&mut caller.0, 1), say(&mut callee.0, 1));
+        let caller = Sdes::accept(None, &ours, &answer_audio, proof, &rules).unwrap();
+        let (mut caller, mut callee) = (caller.keys.unwrap(), callee.keys.unwrap());
+        assert_eq!((caller.suite, caller.level), (suite, MediaLevel::Srtp));
+        let (to_callee, to_caller) = (say(&mut caller, 1), say(&mut callee, 1));
         assert_ne!(to_callee.as_bytes(), to_caller.as_bytes(), "each direction has its own key");
-        assert!(hears(&mut callee.1, &to_callee) && hears(&mut caller.1, &to_caller));
+        assert!(hears(&mut callee, &to_callee) && hears(&mut caller, &to_caller));
     }
 }
 
@@ -126,7 +129,7 @@ fn a_line_that_weakens_or_is_not_understood_is_passed_over_and_alone_refused() {
         assert_eq!(chosen(&[&line, &good], &rules()).unwrap().0, 9, "{suite}{rest}");
         let audio = audio(&[&line]);
         assert_eq!(proof_for(&audio, &rules(), None).unwrap_err().rule, rule, "{suite}{rest}: the offer");
-        let refused = sdes::answer(some_proof(), &rules(), &audio.cryptos, None, &mut Counting(0));
+        let refused = Sdes::answer(None, &audio, some_proof(), &rules(), &mut Counting(0));
         assert!(
             matches!(refused, Err(KeyingError::Refused(refusal)) if refusal.rule == rule),
             "{suite}{rest}: the keys"
@@ -173,26 +176,26 @@ fn what_is_offered_becomes_the_right_fact() {
 fn the_same_keys_offered_again_keep_their_contexts_and_ours() {
     let mut random = Counting(0);
     let line = format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}");
-    let mut first = answer(None, &audio(&[&line]), &mut random);
+    let first = answer(None, &audio(&[&line]), &mut random);
     // under another tag, behind a line that would otherwise come first
     let other =
         "crypto:1 AES_256_CM_HMAC_SHA1_80 inline:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdA==";
     let again = audio(&[other, &format!("crypto:5 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]);
-    let mut second = answer(Some(&first), &again, &mut random);
-    assert!(first.take_contexts().is_some() && second.take_contexts().is_none());
-    assert_eq!(second.ours().tag, 5);
-    assert!(second.ours().key.equals(first.ours().key.expose()), "our key stays as well");
+    let second = answer(Some(&first.sdes), &again, &mut random);
+    assert!(first.keys.is_some() && second.keys.is_none());
+    assert_eq!(second.sdes.ours().tag, 5);
+    assert!(second.sdes.ours().key.equals(first.sdes.ours().key.expose()), "our key stays as well");
 }
 
 #[test]
 fn a_new_key_in_the_dialog_gets_new_contexts_both_ways() {
     let mut random = Counting(0);
-    let mut first = answer(None, &audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &mut random);
+    let first = answer(None, &audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &mut random);
     let renewed = format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:A{}", &KEY[1..]);
-    let mut second = answer(Some(&first), &audio(&[&renewed]), &mut random);
-    assert!(!second.ours().key.equals(first.ours().key.expose()));
-    let (mut old, mut new) = (first.take_contexts().unwrap(), second.take_contexts().unwrap());
-    assert_ne!(say(&mut old.0, 1).as_bytes(), say(&mut new.0, 1).as_bytes());
+    let second = answer(Some(&first.sdes), &audio(&[&renewed]), &mut random);
+    let (mut old, mut new) = (first.keys.unwrap(), second.keys.unwrap());
+    assert!(!second.sdes.ours().key.equals(first.sdes.ours().key.expose()));
+    assert_ne!(say(&mut old, 1).as_bytes(), say(&mut new, 1).as_bytes());
 }
 
 #[test]
@@ -201,14 +204,15 @@ fn a_weaker_offer_in_the_dialog_is_refused_and_changes_nothing() {
     let first = answer(None, &audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &mut random);
     let weaker = audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP")]);
     assert_eq!(proof_for(&weaker, &rules(), Some(MediaLevel::Srtp)).unwrap_err().rule, Rule::SuiteForbidden);
-    let refused = sdes::answer(some_proof(), &rules(), &weaker.cryptos, Some(&first), &mut random);
+    let refused = Sdes::answer(Some(&first.sdes), &weaker, some_proof(), &rules(), &mut random);
     assert!(matches!(refused, Err(KeyingError::Refused(_))), "even with the same key");
 }
 
 #[test]
 fn an_answer_must_take_an_offered_line_and_bring_a_key_of_its_own() {
-    let ours = sdes::offer(&[Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80], &mut Counting(0));
-    let accept = |line: &str| sdes::accept(some_proof(), &rules(), &ours, &audio(&[line]).cryptos, None);
+    let ours = offer(&[Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80], &mut Counting(0));
+    let accept =
+        |line: &str| Sdes::accept(None, &ours, &audio(&[line]), some_proof(), &rules()).map(|agreed| agreed.sdes);
     let good = accept(&format!("crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")).unwrap();
     assert_eq!(good.suite(), Suite::AesCm128HmacSha1_80);
     assert!(good.ours().key.equals(ours[1].key.expose()));
@@ -218,31 +222,28 @@ fn an_answer_must_take_an_offered_line_and_bring_a_key_of_its_own() {
     assert!(matches!(reflected, Err(KeyingError::Reflected)));
     let weakened = accept(&format!("crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNAUTHENTICATED_SRTP"));
     assert!(matches!(weakened, Err(KeyingError::Refused(_))));
-    let nothing = sdes::accept(some_proof(), &rules(), &ours, &[], None);
+    let nothing = Sdes::accept(None, &ours, &audio(&[]), some_proof(), &rules());
     assert!(matches!(nothing, Err(KeyingError::NoKey)));
 }
 
 #[test]
 fn our_own_offer_repeated_keeps_the_contexts() {
-    let ours = sdes::offer(&[Suite::AesCm128HmacSha1_80], &mut Counting(0));
+    let ours = offer(&[Suite::AesCm128HmacSha1_80], &mut Counting(0));
     let theirs = audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]);
-    let accept = |ours: &[CryptoAttribute], before: Option<&Keyed>| {
-        sdes::accept(some_proof(), &rules(), ours, &theirs.cryptos, before).unwrap()
-    };
-    let mut first = accept(&ours, None);
-    let repeated = [CryptoAttribute::new(1, first.suite().as_str(), first.ours().key.duplicate())];
-    let mut second = accept(&repeated, Some(&first));
-    assert!(first.take_contexts().is_some() && second.take_contexts().is_none());
-    let renewed = sdes::offer(&[Suite::AesCm128HmacSha1_80], &mut Counting(100));
-    let mut third = accept(&renewed, Some(&first));
-    assert!(third.take_contexts().is_some(), "our key changed");
+    let first = Sdes::accept(None, &ours, &theirs, some_proof(), &rules()).unwrap();
+    let repeated = [CryptoAttribute::new(1, first.sdes.suite().as_str(), first.sdes.ours().key.duplicate())];
+    let second = Sdes::accept(Some(&first.sdes), &repeated, &theirs, some_proof(), &rules()).unwrap();
+    assert!(first.keys.is_some() && second.keys.is_none());
+    let renewed = offer(&[Suite::AesCm128HmacSha1_80], &mut Counting(100));
+    let third = Sdes::accept(Some(&first.sdes), &renewed, &theirs, some_proof(), &rules()).unwrap();
+    assert!(third.keys.is_some(), "our key changed");
 }
 
 #[test]
 fn an_offer_of_ours_passes_through_text_to_a_phone_and_back() {
     let mut random = Counting(0);
     let ours = OurOffer {
-        cryptos: sdes::offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random),
+        cryptos: offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random),
         codecs: vec![Codec::Opus],
         local_rtp: "192.0.2.9:40000".parse().unwrap(),
         local_rtcp: 40001,
@@ -251,16 +252,20 @@ fn an_offer_of_ours_passes_through_text_to_a_phone_and_back() {
         version: 1,
     };
     let offer = Offer::read(&SessionDescription::parse(&ours.description().to_string()).unwrap()).unwrap();
-    let keyed = answer(None, &offer.audio, &mut random);
-    assert_eq!(keyed.suite(), Suite::AeadAes256Gcm);
-    let answer = [CryptoAttribute::parse(&keyed.ours().to_value()).unwrap()];
-    assert!(sdes::accept(some_proof(), &rules(), &ours.cryptos, &answer, None).is_ok());
+    let agreed = answer(None, &offer.audio, &mut random);
+    assert_eq!(agreed.sdes.suite(), Suite::AeadAes256Gcm);
+    assert!(!format!("{:?}", agreed.sdes).contains("[3, 3"), "keys are hidden");
 }
 
 #[test]
 fn a_key_over_unverified_signalling_is_refused() {
     let audio = audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]);
-    let facts = offer_facts(CallNumber(1), SignallingLevel::Unverified, &audio, None);
+    let facts = OfferFacts {
+        call: CallNumber(1),
+        signalling: SignallingLevel::Unverified,
+        keying: offered(&audio),
+        current: None,
+    };
     let refusal = judge(&rules(), &facts).allowed().unwrap_err();
     assert_eq!(refusal.rule, Rule::KeysOverUnverifiedSignalling);
 }
