@@ -66,7 +66,9 @@ fn imports_go_only_down_the_layer_table() {
             for import in imports(line).into_iter().filter(|import| *import != module) {
                 match layers.get(&import) {
                     Some(other) if *other < own => {}
-                    Some(_) => wrong.push(format!("{}:{}: `{module}` may not import `{import}`", path.display(), number + 1)),
+                    Some(_) => {
+                        wrong.push(format!("{}:{}: `{module}` may not import `{import}`", path.display(), number + 1))
+                    }
                     None => {}
                 }
             }
@@ -77,8 +79,16 @@ fn imports_go_only_down_the_layer_table() {
 
 #[test]
 fn only_io_and_cli_know_sockets_clocks_and_tokio() {
-    let forbidden =
-        ["Instant::now(", "SystemTime::now(", "tokio::", "std::fs", "UdpSocket", "TcpStream", "std::thread", "std::env"];
+    let forbidden = [
+        "Instant::now(",
+        "SystemTime::now(",
+        "tokio::",
+        "std::fs",
+        "UdpSocket",
+        "TcpStream",
+        "std::thread",
+        "std::env",
+    ];
     let mut wrong = Vec::new();
     for path in sources(Path::new("src")) {
         if ["io", "cli", "main.rs", "lib.rs"].iter().any(|outer| path.starts_with(Path::new("src").join(outer))) {

@@ -89,7 +89,7 @@ struct Sum {
     mix: Mix,
     limiter: Limiter,
     everyone: Vec<i16>,
-    encoded: BTreeMap<&'static str, SharedPayload>,
+    encoded: HashMap<Codec, SharedPayload>,
 }
 
 /// The payload that all silent phones of one codec hear.
@@ -101,7 +101,13 @@ struct SharedPayload {
 
 impl Sum {
     fn new(rate: SampleRate) -> Self {
-        Sum { rate, mix: Mix::new(rate), limiter: Limiter::new(), everyone: vec![0; rate.frame()], encoded: BTreeMap::new() }
+        Sum {
+            rate,
+            mix: Mix::new(rate),
+            limiter: Limiter::new(),
+            everyone: vec![0; rate.frame()],
+            encoded: HashMap::new(),
+        }
     }
 }
 
@@ -120,8 +126,19 @@ impl Default for Hearing {
 
 impl Hearing {
     /// A packet of a Galène stream.
-    pub(super) fn packet(&mut self, now: Instant, stream: StreamId, sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) {
-        self.streams.entry(stream).or_insert_with(|| Voice::new(Codec::Opus)).packet(now, sequence, timestamp, marker, payload);
+    pub(super) fn packet(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        sequence: u16,
+        timestamp: u32,
+        marker: bool,
+        payload: &[u8],
+    ) {
+        self.streams
+            .entry(stream)
+            .or_insert_with(|| Voice::new(Codec::Opus))
+            .packet(now, sequence, timestamp, marker, payload);
     }
 
     pub(super) fn forget_stream(&mut self, stream: StreamId) {
@@ -163,15 +180,20 @@ impl Hearing {
     /// The payload of everyone, for a phone that says nothing.
     pub(super) fn everyone(&mut self, codec: Codec) -> Option<&[u8]> {
         let sum = self.sum(codec.rate());
-        let shared = match sum.encoded.entry(codec.name()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let encoder = Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
+        let shared = match sum.encoded.entry(codec) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let encoder =
+                    Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
                 entry.insert(SharedPayload { encoder, payload: Vec::new(), fresh: false })
             }
         };
         if !shared.fresh {
-            let payload = shared.encoder.encode(&sum.everyone).inspect_err(|error| tracing::error!(%error, "not encoded")).ok()?;
+            let payload = shared
+                .encoder
+                .encode(&sum.everyone)
+                .inspect_err(|error| tracing::error!(%error, "not encoded"))
+                .ok()?;
             shared.payload.clear();
             shared.payload.extend_from_slice(payload);
             shared.fresh = true;

@@ -6,8 +6,9 @@
 use super::hearing::{Hearing, Voice};
 use super::link::{Link, LinkReport};
 use super::{Channel, EndReason};
-use crate::audio::{Codec, Encoder, Limiter};
-use crate::srtp::{Compound, Datagram, Packet, Protector, Reception, RtpOut, Sealed, SenderInfo, Unprotector, parse_rtcp};
+use crate::audio::{Codec, CodecError, Encoder, Limiter};
+use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
+use crate::srtp::{Datagram, Protector, Reception, RtpOut, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -110,7 +111,10 @@ pub(super) struct Leg {
     direction: Direction,
     muted: bool,
     uplink: Uplink,
+    /// To Galène, where the phone's sound is not forwarded.
     encoder: Option<Encoder>,
+    /// To the phone, while it talks and so hears a mix of its own.
+    downlink: Option<Encoder>,
     limiter: Limiter,
     buffer: Vec<i16>,
     stream: OutStream,
@@ -155,6 +159,7 @@ impl Leg {
             muted: false,
             uplink: Uplink::new(setup.codec.codec),
             encoder: None,
+            downlink: None,
             limiter: Limiter::new(),
             buffer: vec![0; rate.frame()],
             stream: OutStream {
@@ -184,7 +189,8 @@ impl Leg {
 
     pub(super) fn update(&mut self, now: Instant, direction: Direction, remote: RemoteMedia) {
         if remote != self.remote {
-            self.remote = RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
+            self.remote =
+                RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
         }
         self.stream.marker |= direction.to_phone && !self.direction.to_phone;
         self.direction = direction;
@@ -222,7 +228,13 @@ impl Leg {
     }
 
     /// A datagram from anybody.
-    pub(super) fn phone_packet(&mut self, now: Instant, channel: Channel, from: SocketAddr, packet: &mut [u8]) -> Option<LegEvent> {
+    pub(super) fn phone_packet(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) -> Option<LegEvent> {
         match (Datagram::of(packet), channel) {
             (Some(Datagram::Rtp), Channel::Rtp) => self.rtp(now, from, packet),
             (Some(Datagram::Rtcp), Channel::Rtcp) => self.rtcp(now, channel, from, packet),
@@ -285,7 +297,7 @@ impl Leg {
         if channel == Channel::Rtcp {
             self.remote.rtcp = Some(from);
         }
-        for packet in parse_rtcp(compound).into_iter().flatten() {
+        for packet in rtcp::parse(compound).into_iter().flatten() {
             if let (Packet::SenderReport(ssrc, info, _), Some(reception)) = (packet, &mut self.reception)
                 && reception.ssrc() == ssrc
             {
@@ -306,9 +318,9 @@ impl Leg {
             return None;
         };
         if self.encoder.is_none() {
-            self.encoder = Encoder::new(Codec::Opus, SampleRate::Hz8000).inspect_err(|error| tracing::error!(%error, "no encoder")).ok();
+            self.encoder = new_encoder(Codec::Opus, SampleRate::Hz8000);
         }
-        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).ok())?;
+        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).inspect_err(not_encoded).ok())?;
         let (sequence, timestamp, marker) = place;
         client.send_opus(now, sequence, timestamp, marker, payload);
         self.uplink.sent();
@@ -340,7 +352,11 @@ impl Leg {
             None => hearing.everyone(codec),
             Some(own) => {
                 hearing.without(codec.rate(), own, &mut self.limiter, &mut self.buffer);
-                self.own_encoder().and_then(|(encoder, frame)| encoder.encode(frame).ok())
+                if self.downlink.is_none() {
+                    self.downlink = new_encoder(codec, codec.rate());
+                }
+                let encoder = self.downlink.as_mut();
+                encoder.and_then(|encoder| encoder.encode(&self.buffer).inspect_err(not_encoded).ok())
             }
         };
         let Some(payload) = payload else { return };
@@ -374,7 +390,8 @@ impl Leg {
             packets: self.stream.packets as u32,
             octets: self.stream.octets as u32,
         });
-        let compound = Compound { ssrc: self.stream.ssrc, sender, blocks: block.as_slice(), cname: &self.stream.cname, goodbye };
+        let compound =
+            Compound { ssrc: self.stream.ssrc, sender, blocks: block.as_slice(), cname: &self.stream.cname, goodbye };
         let (channel, to) = match self.remote.rtcp_mux {
             true => (Channel::Rtp, self.remote.rtp),
             false => (Channel::Rtcp, self.remote.rtcp),
@@ -417,6 +434,14 @@ impl Leg {
             participant,
         }
     }
+}
+
+fn new_encoder(codec: Codec, rate: SampleRate) -> Option<Encoder> {
+    Encoder::new(codec, rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()
+}
+
+fn not_encoded(error: &CodecError) {
+    tracing::error!(%error, "a frame was not encoded");
 }
 
 /// The numbering of our stream to Galène, which begins low (a receiver that misses the first wrap hears nothing).

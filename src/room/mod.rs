@@ -21,8 +21,8 @@ pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 
 use crate::galene;
-use crate::srtp::Sealed;
-use crate::units::{CallNumber, Random};
+use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::units::{CallNumber, Random, WallClock};
 use hearing::Hearing;
 use leg::{Leg, LegEvent};
 use link::{Link, LinkEvent};
@@ -45,12 +45,12 @@ const LISTENER_LINGERS: Duration = Duration::from_secs(2);
 
 /// A group and how to enter it.
 pub struct RoomConfig {
-    /// The group's address.
-    pub group: galene::GroupAddress,
     /// Who we are there.
     pub credentials: galene::Credentials,
     /// The name of the listening client.
     pub robot_name: String,
+    /// The time of day, for RTCP.
+    pub clock: WallClock,
 }
 
 /// What a dialog hears from its room.
@@ -106,7 +106,9 @@ impl EndReason {
     pub fn sentence(&self) -> String {
         match self {
             EndReason::Left => "the call ended".to_owned(),
-            EndReason::Kicked(message) if message.is_empty() => "an operator of the group removed the caller".to_owned(),
+            EndReason::Kicked(message) if message.is_empty() => {
+                "an operator of the group removed the caller".to_owned()
+            }
             EndReason::Kicked(message) => format!("an operator of the group removed the caller: {message}"),
             EndReason::MediaTimeout => "no sound came from the phone any more".to_owned(),
             EndReason::GroupGone(why) => format!("the conference server went away: {why}"),
@@ -151,8 +153,8 @@ pub struct RoomReport {
     pub listener: Option<LinkReport>,
     /// Each phone.
     pub legs: Vec<LegReport>,
-    /// Streams that are heard at the moment.
-    pub talkers: usize,
+    /// Streams of other participants.
+    pub streams: usize,
 }
 
 /// The machine.
@@ -192,13 +194,24 @@ impl Room {
         self.next_tick.get_or_insert(now + TICK);
         let link = Link::speaker(now, &self.config, setup.call, &setup.participant);
         let call = setup.call;
-        self.legs.insert(call, Leg::new(now, setup, link, &mut *self.random));
+        self.legs.insert(call, Leg::new(now, setup, link, self.config.clock, &mut *self.random));
         self.pump(now);
     }
 
     /// A re-INVITE changed the direction or the address of a leg.
     pub fn update(&mut self, now: Instant, call: CallNumber, direction: Direction, remote: RemoteMedia) {
-        self.with_leg(now, call, |leg, _| leg.update(now, direction, remote));
+        self.with_leg(now, call, |leg, _| {
+            leg.update(now, direction, remote);
+            None
+        });
+    }
+
+    /// A re-INVITE brought new keys.
+    pub fn rekey(&mut self, now: Instant, call: CallNumber, protector: Protector, unprotector: Unprotector) {
+        self.with_leg(now, call, |leg, _| {
+            leg.rekey(protector, unprotector);
+            None
+        });
     }
 
     /// The dialog is over.
@@ -209,11 +222,12 @@ impl Room {
 
     /// A WebSocket is open.
     pub fn websocket_opened(&mut self, now: Instant, connection: ConnectionId, group: &str) {
-        let id = crate::units::random_hex(&mut *self.random, 16);
-        let mut seed = [0u8; 32];
-        self.random.fill(&mut seed);
-        if let Some(link) = self.link(connection) {
-            link.opened(now, group, id);
+        let link = match connection {
+            ConnectionId::Listener => self.listener.as_mut(),
+            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        };
+        if let Some(link) = link {
+            link.opened(now, group, &mut *self.random);
         }
         self.refuse_own_streams();
         self.pump(now);
@@ -236,7 +250,13 @@ impl Room {
     }
 
     /// A socket asked for by [`Output::OpenSocket`] is bound.
-    pub fn socket_opened(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, local: SocketAddr) {
+    pub fn socket_opened(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        local: SocketAddr,
+    ) {
         if let Some(client) = self.link(connection).and_then(Link::client) {
             client.socket_opened(now, stream, local);
         }
@@ -244,7 +264,14 @@ impl Room {
     }
 
     /// A datagram for a stream.
-    pub fn datagram(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, from: SocketAddr, bytes: &[u8]) {
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
         if let Some(client) = self.link(connection).and_then(Link::client) {
             client.handle_datagram(now, stream, from, bytes);
         }
@@ -252,9 +279,15 @@ impl Room {
     }
 
     /// A packet on one of a phone's sockets, from anybody.
-    pub fn phone_packet(&mut self, now: Instant, call: CallNumber, channel: Channel, from: SocketAddr, packet: &mut [u8]) {
-        let heard_by_others = self.legs.len() > 1;
-        self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet, heard_by_others));
+    pub fn phone_packet(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) {
+        self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet));
         self.pump(now);
     }
 
@@ -301,11 +334,11 @@ impl Room {
     }
 
     /// The state, for people.
-    pub fn report(&self, now: Instant) -> RoomReport {
+    pub fn report(&self) -> RoomReport {
         RoomReport {
             listener: self.listener.as_ref().map(Link::report),
-            legs: self.legs.values().map(|leg| leg.report(now)).collect(),
-            talkers: self.hearing.talkers(),
+            legs: self.legs.values().map(|leg| leg.report()).collect(),
+            streams: self.hearing.streams(),
         }
     }
 
@@ -335,7 +368,12 @@ impl Room {
     }
 
     /// Runs one step of a leg so that a panic in it ends that leg alone.
-    fn with_leg(&mut self, now: Instant, call: CallNumber, step: impl FnOnce(&mut Leg, &mut Hearing) -> Option<LegEvent>) {
+    fn with_leg(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        step: impl FnOnce(&mut Leg, &mut Hearing) -> Option<LegEvent>,
+    ) {
         let Some(leg) = self.legs.get_mut(&call) else { return };
         let hearing = &mut self.hearing;
         let event = catch_unwind(AssertUnwindSafe(|| step(leg, hearing)));
@@ -366,7 +404,6 @@ impl Room {
                 self.outputs.push_back(output);
             }
         }
-        self.hearing.forget_phone(call);
         self.outputs.push_back(Output::Event(RoomEvent::Ended { call, reason }));
         if self.legs.is_empty() {
             self.next_tick = None;
@@ -407,7 +444,7 @@ impl Room {
         match event {
             LinkEvent::Output(output) => self.outputs.push_back(output),
             LinkEvent::Client(galene::Event::Audio { stream, sequence, timestamp, marker, payload }) => {
-                self.hearing.packet(now, stream, sequence, timestamp, marker, &payload);
+                self.hearing.packet(now, stream, sequence as u16, timestamp, marker, &payload);
             }
             LinkEvent::Client(galene::Event::StreamEnded { stream }) => self.hearing.forget_stream(stream),
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
@@ -430,6 +467,11 @@ impl Room {
         match event {
             LinkEvent::Output(output) => self.outputs.push_back(output),
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(galene::Event::Publishing(true)) => {
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.uplink_restarted();
+                }
+            }
             LinkEvent::Client(galene::Event::Muted { by }) => {
                 if let Some(leg) = self.legs.get_mut(&call) {
                     leg.mute(&by);
