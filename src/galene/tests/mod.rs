@@ -42,11 +42,15 @@ struct World {
     far: BTreeMap<String, Far>,
     /// Whether datagrams arrive.
     path: bool,
+    /// Whether the client's STUN requests are lost.
+    checks_lost: bool,
     /// Whether the server answers offers by itself.
     answers: bool,
     /// When the client sent its datagrams, and where to.
     sent: Vec<(Instant, SocketAddr)>,
     heard: Vec<(u64, Vec<u8>)>,
+    /// What the server's side has sent.
+    far_sent: Vec<Vec<u8>>,
 }
 
 struct Far {
@@ -76,9 +80,11 @@ impl World {
             closed_with: None,
             far: BTreeMap::new(),
             path: true,
+            checks_lost: false,
             answers: true,
             sent: Vec::new(),
             heard: Vec::new(),
+            far_sent: Vec::new(),
         };
         world.settle();
         world
@@ -207,7 +213,8 @@ impl World {
             Output::Datagram { stream, to, bytes } => {
                 let from = self.open_sockets[&stream];
                 self.sent.push((self.now, to));
-                if let Some(far) = self.far.values_mut().find(|far| far.at == to && self.path) {
+                let lost = !self.path || self.checks_lost && bytes.starts_with(&[0, 1]);
+                if let Some(far) = self.far.values_mut().find(|far| far.at == to && !lost) {
                     far.link.datagram(self.now, from, &bytes);
                 }
             }
@@ -255,6 +262,7 @@ impl World {
     fn far_event(&mut self, name: &str, event: LinkEvent) {
         match event {
             LinkEvent::Datagram { to, bytes } => {
+                self.far_sent.push(bytes.clone());
                 let from = self.far[name].at;
                 let stream = self.open_sockets.iter().find(|(_, local)| **local == to).map(|(stream, _)| *stream);
                 if let Some(stream) = stream.filter(|_| self.path) {

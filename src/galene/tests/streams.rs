@@ -164,6 +164,20 @@ fn the_server_may_ask_for_a_restart_at_any_time_and_gets_one_offer_at_a_time() {
 }
 
 #[test]
+fn a_candidate_that_overtakes_the_answer_to_a_restart_survives_the_restart() {
+    let mut world = World::publishing();
+    let name = world.far.keys().next().unwrap().clone();
+    world.answers = false;
+    world.server(json!({"type": "renegotiate", "id": name}));
+    let offer = world.next_said();
+    world.send_candidates(&name, vec!["candidate:1 1 udp 2130706431 192.0.2.77 4000 typ host".to_owned()]);
+    world.sent.clear();
+    world.react(&offer);
+    world.run(SECOND);
+    assert!(world.sent.iter().any(|(_, to)| *to == SocketAddr::from(([192, 0, 2, 77], 4000))));
+}
+
+#[test]
 fn a_talker_is_heard_with_long_sequence_numbers() {
     let mut world = World::joined(Role::Listen);
     world.talker("stream", "bob");
@@ -257,15 +271,15 @@ fn a_talker_without_opus_is_aborted() {
 fn offers_that_cannot_be_used_are_aborted_and_there_is_an_end_to_them() {
     let mut world = World::joined(Role::Listen);
     world.answers = false;
-    let huge = "a".repeat(100_000);
+    let usable = Link::new(world.now, address(1)).unwrap().offer(world.now).unwrap();
+    let huge = format!("{usable}a=x:{}\r\n", "x".repeat(64 * 1024));
     for sdp in ["", "v=0\r\n", "nonsense", &huge] {
         world.server(json!({"type": "offer", "id": "stream", "source": "bob", "sdp": sdp}));
         assert_eq!(world.next_said(), json!({"type": "abort", "id": "stream"}));
     }
     assert!(world.open_sockets.is_empty());
-    let sdp = Link::new(world.now, address(1)).unwrap().offer(world.now).unwrap();
     for n in 0..70 {
-        world.server(json!({"type": "offer", "id": format!("s{n}"), "source": "bob", "sdp": sdp}));
+        world.server(json!({"type": "offer", "id": format!("s{n}"), "source": "bob", "sdp": usable}));
     }
     assert_eq!(world.open_sockets.len(), 64);
     assert_eq!(world.said_of("abort").len(), 6);
@@ -330,6 +344,39 @@ fn strangers_datagrams_change_nothing() {
     assert!(world.sent[sent..].iter().all(|(_, to)| *to != stranger));
     world.speak(0, 5);
     assert_eq!(world.heard.len(), 5);
+}
+
+#[test]
+fn a_servers_dtls_that_overtakes_our_check_is_not_lost() {
+    let mut world = World::joined(Role::Listen);
+    world.checks_lost = true;
+    world.talker("stream", "bob");
+    world.run(100 * MS);
+    world.checks_lost = false;
+    world.run(700 * MS);
+    world.talk("stream", 0, 5);
+    assert_eq!(world.audio(), [0, 1, 2, 3, 4], "without waiting a second for the repetition");
+}
+
+#[test]
+fn a_strangers_dtls_does_not_disturb_the_servers() {
+    let mut elsewhere = World::joined(Role::Listen);
+    elsewhere.talker("stream", "bob");
+    elsewhere.run(SECOND);
+    let foreign: Vec<Vec<u8>> = elsewhere.far_sent.into_iter().filter(|bytes| (20..64).contains(&bytes[0])).collect();
+    assert!(!foreign.is_empty());
+
+    let mut world = World::joined(Role::Listen);
+    world.path = false;
+    world.talker("stream", "bob");
+    let stream = *world.open_sockets.keys().next().unwrap();
+    for bytes in foreign {
+        world.client.handle_datagram(world.now, stream, SocketAddr::from(([203, 0, 113, 7], 666)), &bytes);
+    }
+    world.path = true;
+    world.run(900 * MS);
+    world.talk("stream", 0, 5);
+    assert_eq!(world.audio(), [0, 1, 2, 3, 4]);
 }
 
 #[test]
