@@ -82,12 +82,16 @@ impl Order {
             self.seen = self.seen.checked_shl(ahead as u32).unwrap_or(0) | 1;
             self.newest = Some(Newest { position, timestamp });
         } else {
+            if later > 0 || (ahead == 0 && later != 0) {
+                // its number is old and its time is not: after silence, a new sequence that happens to begin here
+                if idle {
+                    return Place::Restarted(self.begin(sequence, timestamp));
+                }
+                return Place::Stray;
+            }
             let bit = 1 << -ahead;
             if self.seen & bit != 0 {
                 return Place::Duplicate;
-            }
-            if later > 0 {
-                return Place::Stray;
             }
             self.seen |= bit;
             // it can be older than the packet that we began with

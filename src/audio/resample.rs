@@ -74,7 +74,9 @@ impl Upsampler {
 
     /// Converts one 20 ms frame: 160 samples to 960. A frame of another length is cut or filled with silence.
     pub fn frame(&mut self, narrow: &[i16], wide: &mut [i16]) {
-        load(&mut self.window, TAPS - 1, narrow);
+        if !load(&mut self.window, TAPS - 1, narrow) {
+            return wide.fill(0);
+        }
         for (samples, out) in self.window.windows(TAPS).zip(wide.chunks_exact_mut(FACTOR)) {
             for (out, taps) in out.iter_mut().zip(&self.phases) {
                 *out = to_sample(dot(taps, samples));
@@ -103,7 +105,9 @@ impl Downsampler {
 
     /// Converts one 20 ms frame: 960 samples to 160. A frame of another length is cut or filled with silence.
     pub fn frame(&mut self, wide: &[i16], narrow: &mut [i16]) {
-        load(&mut self.window, LENGTH - FACTOR, wide);
+        if !load(&mut self.window, LENGTH - FACTOR, wide) {
+            return narrow.fill(0);
+        }
         // the prototype is symmetric, so it needs no reversing
         for (samples, out) in self.window.windows(LENGTH).step_by(FACTOR).zip(narrow) {
             *out = to_sample(dot(&*PROTOTYPE, samples));
@@ -117,14 +121,15 @@ impl Default for Downsampler {
     }
 }
 
-/// Moves the last `kept` samples to the front and puts the new frame behind them.
-fn load(window: &mut [f32], kept: usize, frame: &[i16]) {
+/// Moves the last `kept` samples to the front and puts the new frame behind them. False if all of it is silence.
+fn load(window: &mut [f32], kept: usize, frame: &[i16]) -> bool {
     let start = window.len() - kept;
     window.copy_within(start.., 0);
     let mut new = frame.iter();
     for slot in &mut window[kept..] {
         *slot = new.next().map_or(0.0, |&sample| f32::from(sample));
     }
+    window.iter().any(|&sample| sample != 0.0)
 }
 
 #[cfg(test)]
@@ -192,6 +197,18 @@ mod tests {
             let loudest = narrow.iter().skip(500).map(|sample| sample.unsigned_abs()).max();
             assert!(loudest < Some(32), "{hz} Hz: {loudest:?}");
         }
+    }
+
+    #[test]
+    fn silence_is_silent_only_after_the_last_sound_has_died_away() {
+        let mut upsampler = Upsampler::new();
+        let mut wide = [1; WIDE];
+        upsampler.frame(&[0; NARROW], &mut wide);
+        assert_eq!(wide, [0; WIDE]);
+        upsampler.frame(&[10_000; NARROW], &mut wide);
+        upsampler.frame(&[], &mut wide);
+        assert!(wide[..48].iter().all(|&sample| sample > 5_000));
+        assert_eq!(wide[192..], [0; WIDE - 192]);
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl Talker {
         if position.newest && lateness.abs() > step {
             self.new_timeline();
         }
-        self.arrivals.observe(now, transit);
+        self.arrivals.observe(now, transit, !position.newest);
     }
 
     /// What waits is from another time: away with it.
@@ -252,17 +252,16 @@ impl Talker {
     }
 
     fn drop_backlog(&mut self, now: Ticks) {
-        let (target, base) = (self.arrivals.target(), self.arrivals.base());
-        if self.packets.first().is_none() || self.delay(now) <= target + BACKLOG {
+        if self.packets.first().is_none() || self.delay(now) <= self.arrivals.target() + BACKLOG {
             return;
         }
+        self.arrivals.forget_backlog();
         self.pcm.clear();
-        self.cursor = now - base - target;
+        self.cursor = now - self.arrivals.base() - self.arrivals.target();
         while self.packets.first().is_some_and(|first| first.end() <= self.cursor) {
             self.packets.drop_first();
             self.counts.discarded += 1;
         }
-        self.arrivals.forget_backlog();
     }
 
     /// Adds the next piece of sound, at most a packet or 20 ms of anything else.

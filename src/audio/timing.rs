@@ -5,7 +5,7 @@
 //! the others came is the jitter that the target delay must cover. As the window moves, the base follows a sender's
 //! clock that runs fast or slow.
 
-use super::{MS, Ticks};
+use super::{FRAME, MS, Ticks};
 use std::collections::VecDeque;
 
 /// What the window holds at most.
@@ -18,14 +18,18 @@ const TRUSTED: usize = 50;
 /// The target covers all but this share of the packets in the window.
 const ALLOWED_LATE: f64 = 0.01;
 
-/// Room beyond what was measured, for our own tick's unpunctuality.
-const MARGIN: Ticks = 10 * MS;
+/// Beyond the jitter: the last sample of a frame must be there when its first is played. It also gives forward error
+/// correction the next packet, with which it works.
+const MIN_TARGET: Ticks = FRAME;
 
-/// The bounds of the target: one packet, so that forward error correction has its next packet in hand; and what
-/// people still talk across.
-const MIN_TARGET: Ticks = 20 * MS;
+/// What people still talk across.
 const MAX_TARGET: Ticks = 200 * MS;
-const FIRST_TARGET: Ticks = 40 * MS;
+
+/// Before anything is known.
+const FIRST_TARGET: Ticks = 2 * FRAME;
+
+/// A packet this much faster than the fastest: the network has changed, and what was measured before is void.
+const FASTER: Ticks = 100 * MS;
 
 struct Arrival {
     at: Ticks,
@@ -56,13 +60,21 @@ impl Arrivals {
         }
     }
 
-    /// Takes note of a packet.
-    pub(super) fn observe(&mut self, at: Ticks, transit: Ticks) {
+    /// Takes note of a packet. `overtaken`: others that were sent after it are here already.
+    pub(super) fn observe(&mut self, at: Ticks, transit: Ticks, overtaken: bool) {
         // RFC 3550 §6.4.1
         if let Some(previous) = self.previous {
             self.jitter += ((transit - previous).abs() as f64 - self.jitter) / 16.0;
         }
         self.previous = Some(transit);
+        let lateness = self.lateness(transit).unwrap_or(0);
+        if lateness < -FASTER {
+            self.void();
+        }
+        if overtaken && lateness > MAX_TARGET {
+            // no delay that we could choose would have caught it
+            return;
+        }
         while self.window.len() >= PACKETS || self.window.front().is_some_and(|first| at - first.at > WINDOW) {
             self.window.pop_front();
         }
@@ -81,7 +93,7 @@ impl Arrivals {
         if self.window.len() >= TRUSTED {
             self.floor = MIN_TARGET;
         }
-        self.target = (slow - fastest + MARGIN).clamp(self.floor, MAX_TARGET);
+        self.target = (slow - fastest + MIN_TARGET).clamp(self.floor, MAX_TARGET);
     }
 
     /// How much later than the fastest packet something with this transit comes. `None` before the first packet.
@@ -106,17 +118,21 @@ impl Arrivals {
 
     /// The sender began a new timeline: old transits mean nothing any more, but the network is likely the same.
     pub(super) fn restart(&mut self) {
-        self.window.clear();
         self.previous = None;
-        self.floor = self.target.clamp(FIRST_TARGET, MAX_TARGET / 2);
+        self.void();
     }
 
     /// A backlog was thrown away: its packets, which waited somewhere, say nothing about jitter.
     pub(super) fn forget_backlog(&mut self) {
-        let limit = self.base + self.target;
+        let limit = self.base + FIRST_TARGET;
         self.window.retain(|arrival| arrival.transit <= limit);
-        self.floor = self.target.clamp(MIN_TARGET, MAX_TARGET / 2);
+        self.floor = MIN_TARGET;
         self.measure();
+    }
+
+    fn void(&mut self) {
+        self.window.clear();
+        self.floor = self.target.clamp(FIRST_TARGET, MAX_TARGET / 2);
     }
 }
 
@@ -127,7 +143,7 @@ mod tests {
     fn arrivals(lateness: impl Fn(i64) -> Ticks, count: i64) -> Arrivals {
         let mut arrivals = Arrivals::new();
         for n in 0..count {
-            arrivals.observe(n * 20 * MS, 12_345 + lateness(n));
+            arrivals.observe(n * 20 * MS, 12_345 + lateness(n), false);
         }
         arrivals
     }
@@ -144,7 +160,7 @@ mod tests {
     fn the_target_covers_the_jitter_and_never_passes_200_ms() {
         let jittery = arrivals(|n| n * 7 % 41 * MS, 300);
         assert_eq!(jittery.base(), 12_345);
-        assert_eq!(jittery.target(), 50 * MS);
+        assert_eq!(jittery.target(), 60 * MS);
         assert_eq!(arrivals(|n| n * 7 % 4_001 * MS, 300).target(), MAX_TARGET);
     }
 
@@ -154,11 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_became_faster_is_measured_anew_without_what_it_overtook() {
+        let mut faster = arrivals(|n| if n < 300 { n % 30 * MS } else { -450 * MS }, 301);
+        assert_eq!(faster.base(), 12_345 - 450 * MS);
+        let measured = faster.target();
+        assert!(measured <= 49 * MS);
+        for n in 0..20 {
+            faster.observe((6_020 + n) * MS, 12_345 - n * MS, true);
+        }
+        assert_eq!(faster.target(), measured);
+    }
+
+    #[test]
     fn the_base_follows_a_slow_clock() {
         let slow = arrivals(|n| n * 20 * MS / 1_000, 3_000);
         let behind = slow.lateness(12_345 + 60 * MS);
         assert!(behind <= Some(6 * MS), "{behind:?}");
-        assert!(slow.target() <= 20 * MS);
+        assert!(slow.target() <= 26 * MS);
     }
 
     #[test]

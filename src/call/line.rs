@@ -4,10 +4,10 @@
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
 use super::phone_call::{Declined, PhoneCall, State};
+use crate::keying::Keys;
 use crate::policy::{MayAuthenticate, MediaLevel, Rules, SignallingLevel};
 use crate::room::{Direction, EndReason, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
-use crate::srtp::{Protector, Unprotector};
 use crate::units::{CallNumber, CallNumbers, Random};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ pub enum Output {
     /// Another direction or address.
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
-    Rekey(CallNumber, Box<(Protector, Unprotector)>),
+    Rekey(CallNumber, Box<Keys>),
     /// The phone leaves.
     Leave(CallNumber),
     /// After [`Line::shut_down`]: nothing is left to do.
@@ -175,7 +175,7 @@ impl Line {
     /// No ports could be had.
     pub fn ports_failed(&mut self, now: Instant, number: CallNumber, why: &str) {
         tracing::error!(call = %number, why, "call refused");
-        self.reply(now, number, Reply::new(503, "Service Unavailable").with("Retry-After", "30"));
+        self.reply(now, number, Reply::new(503, "Service Unavailable").with_header("Retry-After", "30"));
         self.calls.remove(&number);
         self.pump(now);
     }
@@ -187,7 +187,7 @@ impl Line {
             RoomEvent::Refused { call, reason } => {
                 tracing::warn!(%call, reason = reason.reason, "the group does not let the caller in");
                 let phrase = sip::reason_phrase(reason.sip_status);
-                self.reply(now, call, Reply::new(reason.sip_status, phrase).with("Warning", &warning(&reason.reason)));
+                self.reply(now, call, Reply::new(reason.sip_status, phrase).with_header("Warning", warning(&reason.reason)));
                 self.calls.remove(&call);
             }
             RoomEvent::Ended { call, reason } => self.ended_by_room(now, call, reason),
@@ -268,22 +268,25 @@ impl Line {
             }
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
-            Event::Terminated { dialog, why } => self.gone(dialog, &why),
+            Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
+            Event::ChallengeRefused { reason, hint } => {
+                tracing::warn!(account = self.config.account, reason, hint, "a challenge was not answered");
+            }
             Event::Response { .. } => {}
         }
     }
 
     fn invite(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
         if self.closing.is_some() {
-            return self.agent.respond(now, &key, Reply::new(503, "Service Unavailable").with("Retry-After", "60"));
+            return self.agent.respond(now, &key, Reply::new(503, "Service Unavailable").with_header("Retry-After", "60"));
         }
         if self.calls.len() >= self.config.most_calls {
-            return self.agent.respond(now, &key, Reply::new(486, "Busy Here").with("Retry-After", "30"));
+            return self.agent.respond(now, &key, Reply::new(486, "Busy Here").with_header("Retry-After", "30"));
         }
         let Some(signalling) = self.signalling else {
             return self.agent.respond(now, &key, Reply::new(480, "Temporarily Unavailable"));
         };
-        let number = self.numbers.next();
+        let number = self.numbers.next_number();
         let (rules, random) = (&self.config.rules, &mut *self.random);
         let judged = catch_unwind(AssertUnwindSafe(|| {
             PhoneCall::incoming(number, dialog, key.clone(), request, rules, signalling, random)
@@ -380,7 +383,7 @@ impl Line {
         match call.state {
             State::Talking { .. } => self.agent.bye(now, call.dialog, Some(format!("SIP;cause=200;text=\"{}\"", quoted(why)))),
             State::AwaitPorts { invite, .. } | State::AwaitRoom { invite } => {
-                self.agent.respond(now, &invite, Reply::new(480, "Temporarily Unavailable").with("Warning", &warning(why)));
+                self.agent.respond(now, &invite, Reply::new(480, "Temporarily Unavailable").with_header("Warning", warning(why)));
             }
         }
     }
@@ -426,7 +429,7 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
 
 /// The answer to a refused offer: a status that the phone knows and a sentence that its user may see (RFC 3261 §20.43).
 fn refusal(declined: &Declined) -> Reply {
-    Reply::new(declined.status, sip::reason_phrase(declined.status)).with("Warning", &warning(&declined.reason))
+    Reply::new(declined.status, sip::reason_phrase(declined.status)).with_header("Warning", warning(&declined.reason))
 }
 
 fn warning(text: &str) -> String {

@@ -134,12 +134,12 @@ pub enum FromGroup {
 }
 
 /// Carries messages both ways until either side ends it. `deliver` hands a message to the room and says whether it is still there.
-pub async fn carry(socket: GroupSocket, mut outgoing: mpsc::UnboundedReceiver<ToGroup>, deliver: impl AsyncFn(FromGroup) -> bool) {
+pub async fn carry(socket: GroupSocket, mut outgoing: mpsc::UnboundedReceiver<ToGroup>, deliver: impl Fn(FromGroup) -> bool) {
     let mut websocket = socket.websocket;
     let why = loop {
         tokio::select! {
             incoming = websocket.next() => match incoming {
-                Some(Ok(Message::Text(text))) => if !deliver(FromGroup::Text(text.to_string())).await { return },
+                Some(Ok(Message::Text(text))) => if !deliver(FromGroup::Text(text.to_string())) { return },
                 Some(Ok(Message::Close(_))) | None => break "the conference server closed the connection".to_owned(),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break format!("the connection to the conference server broke: {error}"),
@@ -158,5 +158,5 @@ pub async fn carry(socket: GroupSocket, mut outgoing: mpsc::UnboundedReceiver<To
             },
         }
     };
-    deliver(FromGroup::Closed(why)).await;
+    deliver(FromGroup::Closed(why));
 }

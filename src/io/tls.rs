@@ -4,7 +4,7 @@
 //! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. For Galène the ordinary WebPKI rules
 //! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
 
-use crate::policy::{self, Chain, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict};
+use crate::policy::{self, Chain, MayAuthenticate, MayConnect, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict};
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -89,7 +89,7 @@ struct Sum {
     mix: Mix,
     limiter: Limiter,
     everyone: Vec<i16>,
-    encoded: BTreeMap<&'static str, SharedPayload>,
+    encoded: HashMap<Codec, SharedPayload>,
 }
 
 /// The payload that all silent phones of one codec hear.
@@ -106,7 +106,7 @@ impl Sum {
             mix: Mix::new(rate),
             limiter: Limiter::new(),
             everyone: vec![0; rate.frame()],
-            encoded: BTreeMap::new(),
+            encoded: HashMap::new(),
         }
     }
 }
@@ -180,9 +180,9 @@ impl Hearing {
     /// The payload of everyone, for a phone that says nothing.
     pub(super) fn everyone(&mut self, codec: Codec) -> Option<&[u8]> {
         let sum = self.sum(codec.rate());
-        let shared = match sum.encoded.entry(codec.name()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
+        let shared = match sum.encoded.entry(codec) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
                 let encoder =
                     Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
                 entry.insert(SharedPayload { encoder, payload: Vec::new(), fresh: false })

@@ -6,10 +6,9 @@
 use super::hearing::{Hearing, Voice};
 use super::link::{Link, LinkReport};
 use super::{Channel, EndReason};
-use crate::audio::{Codec, Encoder, Limiter};
-use crate::srtp::{
-    Compound, Datagram, Packet, Protector, Reception, RtpOut, Sealed, SenderInfo, Unprotector, parse_rtcp,
-};
+use crate::audio::{Codec, CodecError, Encoder, Limiter};
+use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
+use crate::srtp::{Datagram, Protector, Reception, RtpOut, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -112,7 +111,10 @@ pub(super) struct Leg {
     direction: Direction,
     muted: bool,
     uplink: Uplink,
+    /// To Galène, where the phone's sound is not forwarded.
     encoder: Option<Encoder>,
+    /// To the phone, while it talks and so hears a mix of its own.
+    downlink: Option<Encoder>,
     limiter: Limiter,
     buffer: Vec<i16>,
     stream: OutStream,
@@ -157,6 +159,7 @@ impl Leg {
             muted: false,
             uplink: Uplink::new(setup.codec.codec),
             encoder: None,
+            downlink: None,
             limiter: Limiter::new(),
             buffer: vec![0; rate.frame()],
             stream: OutStream {
@@ -294,7 +297,7 @@ impl Leg {
         if channel == Channel::Rtcp {
             self.remote.rtcp = Some(from);
         }
-        for packet in parse_rtcp(compound).into_iter().flatten() {
+        for packet in rtcp::parse(compound).into_iter().flatten() {
             if let (Packet::SenderReport(ssrc, info, _), Some(reception)) = (packet, &mut self.reception)
                 && reception.ssrc() == ssrc
             {
@@ -315,11 +318,9 @@ impl Leg {
             return None;
         };
         if self.encoder.is_none() {
-            self.encoder = Encoder::new(Codec::Opus, SampleRate::Hz8000)
-                .inspect_err(|error| tracing::error!(%error, "no encoder"))
-                .ok();
+            self.encoder = new_encoder(Codec::Opus, SampleRate::Hz8000);
         }
-        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).ok())?;
+        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).inspect_err(not_encoded).ok())?;
         let (sequence, timestamp, marker) = place;
         client.send_opus(now, sequence, timestamp, marker, payload);
         self.uplink.sent();
@@ -351,7 +352,11 @@ impl Leg {
             None => hearing.everyone(codec),
             Some(own) => {
                 hearing.without(codec.rate(), own, &mut self.limiter, &mut self.buffer);
-                self.own_encoder().and_then(|(encoder, frame)| encoder.encode(frame).ok())
+                if self.downlink.is_none() {
+                    self.downlink = new_encoder(codec, codec.rate());
+                }
+                let encoder = self.downlink.as_mut();
+                encoder.and_then(|encoder| encoder.encode(&self.buffer).inspect_err(not_encoded).ok())
             }
         };
         let Some(payload) = payload else { return };
@@ -429,6 +434,14 @@ impl Leg {
             participant,
         }
     }
+}
+
+fn new_encoder(codec: Codec, rate: SampleRate) -> Option<Encoder> {
+    Encoder::new(codec, rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()
+}
+
+fn not_encoded(error: &CodecError) {
+    tracing::error!(%error, "a frame was not encoded");
 }
 
 /// The numbering of our stream to Galène, which begins low (a receiver that misses the first wrap hears nothing).

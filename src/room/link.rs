@@ -3,12 +3,10 @@
 //! In: what happens to the WebSocket and what the Galène client says. Out: [`LinkEvent`]s. A kick or a refusal is final;
 //! everything else is tried again with back-off until [`super::GALENE_PATIENCE`] is over.
 
-use super::{EndReason, GALENE_PATIENCE, JOIN_PATIENCE, JoinRefused, Output, RoomConfig};
-use crate::galene::{Client, ClientConfig, Credentials, Event, Role};
+use super::{GALENE_PATIENCE, JOIN_PATIENCE, JoinRefused, Output, RoomConfig};
+use crate::galene::{self, Client, ClientConfig, Credentials, Event, Role};
 use crate::units::{CallNumber, Random};
 use std::collections::VecDeque;
-use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Waits between tries to come back.
@@ -138,6 +136,10 @@ impl Link {
         self.events.push_back(LinkEvent::Lost);
     }
 
+    fn output(&mut self, output: Output) {
+        self.events.push_back(LinkEvent::Output(output));
+    }
+
     fn refuse(&mut self, reason: JoinRefused) {
         self.state = State::Over;
         self.events.push_back(LinkEvent::Refused(reason));
@@ -194,7 +196,7 @@ impl Link {
             self.drain(now);
         }
         if !matches!(self.state, State::Over) {
-            self.events.push_back(LinkEvent::Output(Output::CloseWebSocket(self.id, 1000)));
+            self.output(Output::CloseWebSocket(self.id, 1000));
             self.state = State::Over;
         }
     }
@@ -213,7 +215,7 @@ impl Link {
         }
         if self.patience_ends().is_some_and(|end| end <= now) && !matches!(self.state, State::Over) {
             let reason = format!("the conference server could not be reached: {}", self.last_trouble);
-            self.events.push_back(LinkEvent::Output(Output::CloseWebSocket(self.id, 1000)));
+            self.output(Output::CloseWebSocket(self.id, 1000));
             self.refuse(JoinRefused { sip_status: 480, reason });
         }
     }
@@ -247,13 +249,28 @@ impl Link {
     fn drain(&mut self, now: Instant) {
         loop {
             let State::Up { client, joined, publishing } = &mut self.state else { return };
-            let Some(output) = client.poll(now) else { return };
-            let event = match output {
-                crate::galene::Output::Event(event) => event,
-                other => {
-                    self.events.push_back(LinkEvent::Output(translate(self.id, other)));
+            let id = self.id;
+            let event = match client.poll() {
+                None => return,
+                Some(galene::Output::Event(event)) => event,
+                Some(galene::Output::Text(text)) => {
+                    self.output(Output::Text(id, text));
                     continue;
                 }
+                Some(galene::Output::OpenSocket(stream)) => {
+                    self.output(Output::OpenSocket(id, stream));
+                    continue;
+                }
+                Some(galene::Output::CloseSocket(stream)) => {
+                    self.output(Output::CloseSocket(id, stream));
+                    continue;
+                }
+                Some(galene::Output::Datagram { stream, to, bytes }) => {
+                    self.output(Output::ToGalene(id, stream, to, bytes));
+                    continue;
+                }
+                // the link closes its WebSocket itself, whatever the reason
+                Some(galene::Output::CloseWebSocket { .. }) => continue,
             };
             match event {
                 Event::Joined { .. } => {
@@ -272,16 +289,17 @@ impl Link {
                 }
                 Event::JoinFailed { ref message, .. } => {
                     let reason = format!("the group refuses the caller: {message}");
-                    self.events.push_back(LinkEvent::Output(Output::CloseWebSocket(self.id, 1000)));
+                    self.output(Output::CloseWebSocket(self.id, 1000));
                     self.refuse(JoinRefused { sip_status: join_status(message), reason });
                 }
+                Event::Left => {}
                 Event::Kicked { message } => {
-                    self.events.push_back(LinkEvent::Output(Output::CloseWebSocket(self.id, 1000)));
+                    self.output(Output::CloseWebSocket(self.id, 1000));
                     self.state = State::Over;
                     self.events.push_back(LinkEvent::Kicked(message));
                 }
                 Event::Gone { reason } => {
-                    self.events.push_back(LinkEvent::Output(Output::CloseWebSocket(self.id, 1000)));
+                    self.output(Output::CloseWebSocket(self.id, 1000));
                     self.lose(now, &reason);
                 }
                 other => self.events.push_back(LinkEvent::Client(other)),
@@ -297,17 +315,5 @@ fn join_status(message: &str) -> u16 {
         () if message.contains("too many") => 486,
         () if message.contains("not authorised") || message.contains("locked") || message.contains("taken") => 403,
         () => 480,
-    }
-}
-
-fn translate(id: ConnectionId, output: crate::galene::Output) -> Output {
-    use crate::galene::Output as Galene;
-    match output {
-        Galene::Text(text) => Output::Text(id, text),
-        Galene::CloseWebSocket { code } => Output::CloseWebSocket(id, code),
-        Galene::OpenSocket(stream) => Output::OpenSocket(id, stream),
-        Galene::CloseSocket(stream) => Output::CloseSocket(id, stream),
-        Galene::Datagram { stream, to, bytes } => Output::ToGalene(id, stream, to, bytes),
-        Galene::Event(_) => unreachable_event(),
     }
 }

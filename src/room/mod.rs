@@ -21,8 +21,8 @@ pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 
 use crate::galene;
-use crate::srtp::Sealed;
-use crate::units::{CallNumber, Random};
+use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::units::{CallNumber, Random, WallClock};
 use hearing::Hearing;
 use leg::{Leg, LegEvent};
 use link::{Link, LinkEvent};
@@ -45,12 +45,12 @@ const LISTENER_LINGERS: Duration = Duration::from_secs(2);
 
 /// A group and how to enter it.
 pub struct RoomConfig {
-    /// The group's address.
-    pub group: galene::GroupAddress,
     /// Who we are there.
     pub credentials: galene::Credentials,
     /// The name of the listening client.
     pub robot_name: String,
+    /// The time of day, for RTCP.
+    pub clock: WallClock,
 }
 
 /// What a dialog hears from its room.
@@ -153,8 +153,8 @@ pub struct RoomReport {
     pub listener: Option<LinkReport>,
     /// Each phone.
     pub legs: Vec<LegReport>,
-    /// Streams that are heard at the moment.
-    pub talkers: usize,
+    /// Streams of other participants.
+    pub streams: usize,
 }
 
 /// The machine.
@@ -194,13 +194,24 @@ impl Room {
         self.next_tick.get_or_insert(now + TICK);
         let link = Link::speaker(now, &self.config, setup.call, &setup.participant);
         let call = setup.call;
-        self.legs.insert(call, Leg::new(now, setup, link, &mut *self.random));
+        self.legs.insert(call, Leg::new(now, setup, link, self.config.clock, &mut *self.random));
         self.pump(now);
     }
 
     /// A re-INVITE changed the direction or the address of a leg.
     pub fn update(&mut self, now: Instant, call: CallNumber, direction: Direction, remote: RemoteMedia) {
-        self.with_leg(now, call, |leg, _| leg.update(now, direction, remote));
+        self.with_leg(now, call, |leg, _| {
+            leg.update(now, direction, remote);
+            None
+        });
+    }
+
+    /// A re-INVITE brought new keys.
+    pub fn rekey(&mut self, now: Instant, call: CallNumber, protector: Protector, unprotector: Unprotector) {
+        self.with_leg(now, call, |leg, _| {
+            leg.rekey(protector, unprotector);
+            None
+        });
     }
 
     /// The dialog is over.
@@ -211,11 +222,12 @@ impl Room {
 
     /// A WebSocket is open.
     pub fn websocket_opened(&mut self, now: Instant, connection: ConnectionId, group: &str) {
-        let id = crate::units::random_hex(&mut *self.random, 16);
-        let mut seed = [0u8; 32];
-        self.random.fill(&mut seed);
-        if let Some(link) = self.link(connection) {
-            link.opened(now, group, id);
+        let link = match connection {
+            ConnectionId::Listener => self.listener.as_mut(),
+            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        };
+        if let Some(link) = link {
+            link.opened(now, group, &mut *self.random);
         }
         self.refuse_own_streams();
         self.pump(now);
@@ -275,8 +287,7 @@ impl Room {
         from: SocketAddr,
         packet: &mut [u8],
     ) {
-        let heard_by_others = self.legs.len() > 1;
-        self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet, heard_by_others));
+        self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet));
         self.pump(now);
     }
 
@@ -323,11 +334,11 @@ impl Room {
     }
 
     /// The state, for people.
-    pub fn report(&self, now: Instant) -> RoomReport {
+    pub fn report(&self) -> RoomReport {
         RoomReport {
             listener: self.listener.as_ref().map(Link::report),
-            legs: self.legs.values().map(|leg| leg.report(now)).collect(),
-            talkers: self.hearing.talkers(),
+            legs: self.legs.values().map(|leg| leg.report()).collect(),
+            streams: self.hearing.streams(),
         }
     }
 
@@ -393,7 +404,6 @@ impl Room {
                 self.outputs.push_back(output);
             }
         }
-        self.hearing.forget_phone(call);
         self.outputs.push_back(Output::Event(RoomEvent::Ended { call, reason }));
         if self.legs.is_empty() {
             self.next_tick = None;
@@ -434,7 +444,7 @@ impl Room {
         match event {
             LinkEvent::Output(output) => self.outputs.push_back(output),
             LinkEvent::Client(galene::Event::Audio { stream, sequence, timestamp, marker, payload }) => {
-                self.hearing.packet(now, stream, sequence, timestamp, marker, &payload);
+                self.hearing.packet(now, stream, sequence as u16, timestamp, marker, &payload);
             }
             LinkEvent::Client(galene::Event::StreamEnded { stream }) => self.hearing.forget_stream(stream),
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
@@ -457,6 +467,11 @@ impl Room {
         match event {
             LinkEvent::Output(output) => self.outputs.push_back(output),
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(galene::Event::Publishing(true)) => {
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.uplink_restarted();
+                }
+            }
             LinkEvent::Client(galene::Event::Muted { by }) => {
                 if let Some(leg) = self.legs.get_mut(&call) {
                     leg.mute(&by);

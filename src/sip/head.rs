@@ -5,16 +5,17 @@ use super::header::Headers;
 use super::syntax::{self, ParseError, WSP};
 
 /// A head whose end has been found.
-pub(super) struct Head<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Head {
     /// The first line.
-    pub start_line: &'a [u8],
+    pub start_line: Vec<u8>,
     /// The header lines that have the form of one.
     pub headers: Headers,
     /// The first fault among the header lines.
     pub fault: Option<ParseError>,
 }
 
-impl<'a> Head<'a> {
+impl Head {
     /// Splits bytes at the empty line that ends a head: the head with the CRLF of its last line, and the rest.
     pub(super) fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
@@ -22,9 +23,10 @@ impl<'a> Head<'a> {
     }
 
     /// Reads the lines of a head.
-    pub(super) fn read(bytes: &'a [u8]) -> Self {
+    pub(super) fn read(bytes: &[u8]) -> Self {
         let mut lines = physical_lines(bytes).peekable();
-        let mut head = Head { start_line: lines.next().unwrap_or_default(), headers: Headers::new(), fault: None };
+        let start_line = lines.next().unwrap_or_default().to_vec();
+        let mut head = Head { start_line, headers: Headers::new(), fault: None };
         let mut unfolded = Vec::new();
         while let Some(line) = lines.next() {
             unfolded.clear();

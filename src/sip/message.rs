@@ -113,7 +113,7 @@ impl Message {
     }
 
     /// Makes a message of a head and the body that was cut off for it.
-    pub(super) fn from_head(head: Head<'_>, body: Vec<u8>) -> Result<Message, ParseError> {
+    pub(super) fn from_head(head: Head, body: Vec<u8>) -> Result<Message, ParseError> {
         let Head { start_line, mut headers, fault } = head;
         if let Some(fault) = fault {
             return Err(fault);
@@ -122,7 +122,7 @@ impl Message {
             return Err(ParseError::TooLarge("header lines"));
         }
         headers.remove("Content-Length");
-        match StartLine::parse(start_line)? {
+        match StartLine::parse(&start_line)? {
             StartLine::Request(method, uri) => Ok(Message::Request(Request { method, uri, headers, body })),
             StartLine::Status(status, reason) => Ok(Message::Response(Response { status, reason, headers, body })),
         }

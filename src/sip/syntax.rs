@@ -50,6 +50,16 @@ impl ParseError {
             _ => 400,
         }
     }
+
+    /// The reason phrase of that answer; it names the fault, as RFC 3261 §21.4.1 asks.
+    pub fn reason_phrase(&self) -> String {
+        let standard = match self.status() {
+            505 => "Version Not Supported",
+            513 => "Message Too Large",
+            _ => "Bad Request",
+        };
+        format!("{standard}: {self}")
+    }
 }
 
 /// Space and horizontal tab; folds are already undone, so this is all the LWS that is left.

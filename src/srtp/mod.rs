@@ -5,6 +5,34 @@
 //!
 //! Never: a packet without authentication, without encryption or twice; state for a packet that did not authenticate;
 //! an allocation per packet; a MKI, a key derivation rate other than 0, or NULL and F8 ciphers.
+//!
+//! A socket that sends [`Sealed`] packets only,
+//!
+//! ```
+//! use galene_sips::srtp::Sealed;
+//!
+//! fn send(packet: &Sealed) -> usize {
+//!     packet.as_bytes().len()
+//! }
+//! ```
+//!
+//! sends nothing that was not sealed here, for nobody else can make one:
+//!
+//! ```compile_fail,E0451
+//! use galene_sips::srtp::{MAX_PACKET, Sealed};
+//!
+//! let forged = Sealed { bytes: [0; MAX_PACKET], len: 12 };
+//! ```
+//!
+//! And nobody gets keys to work without policy's proof:
+//!
+//! ```compile_fail,E0061
+//! use galene_sips::srtp::{MasterKey, Protector};
+//!
+//! fn keys(master: &MasterKey) {
+//!     let _ = Protector::new(master);
+//! }
+//! ```
 
 mod cipher;
 mod demultiplex;

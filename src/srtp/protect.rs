@@ -8,6 +8,7 @@ use super::kdf::{KeyError, MasterKey};
 use super::rtp::{FIXED_LEN, fixed_header};
 use super::sources::Sources;
 use super::{MAX_PACKET, rtcp};
+use crate::policy::MayKey;
 use crate::units::{Ssrc, unfold_sequence};
 use std::fmt;
 
@@ -96,14 +97,13 @@ pub struct Protector {
     rtp: Cipher,
     rtcp: Cipher,
     gcm: bool,
-    sources: Sources,
-    rtcp_index: u32,
+    pub(super) sources: Sources,
+    pub(super) rtcp_index: u32,
 }
 
 impl Protector {
-    /// Prepares the keys.
-    // The proof of policy comes in here with policy itself.
-    pub fn new(master: &MasterKey) -> Result<Self, KeyError> {
+    /// Prepares the keys, which policy has allowed.
+    pub fn new(_proof: &MayKey, master: &MasterKey) -> Result<Self, KeyError> {
         Ok(Protector {
             rtp: Cipher::new(master, Protocol::Rtp)?,
             rtcp: Cipher::new(master, Protocol::Rtcp)?,

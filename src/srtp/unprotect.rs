@@ -5,9 +5,10 @@
 
 use super::cipher::{Cipher, Failed, Position, Protocol};
 use super::kdf::{KeyError, MasterKey};
-use super::rtcp;
 use super::rtp::RtpHeader;
 use super::sources::Sources;
+use super::{MAX_PACKET, rtcp};
+use crate::policy::MayKey;
 use crate::units::unfold_sequence;
 use std::fmt;
 
@@ -63,9 +64,8 @@ pub struct Unprotector {
 }
 
 impl Unprotector {
-    /// Prepares the keys.
-    // The proof of policy comes in here with policy itself.
-    pub fn new(master: &MasterKey) -> Result<Self, KeyError> {
+    /// Prepares the keys, which policy has allowed.
+    pub fn new(_proof: &MayKey, master: &MasterKey) -> Result<Self, KeyError> {
         Ok(Unprotector {
             rtp: Cipher::new(master, Protocol::Rtp)?,
             rtcp: Cipher::new(master, Protocol::Rtcp)?,
@@ -88,15 +88,38 @@ impl Unprotector {
                 if index >> 48 != 0 || !window.is_new(index) {
                     return Err(Rejected::Replayed);
                 }
+                self.open(&header, index, packet, tag)?;
                 index
             }
-            None => u64::from(header.sequence),
+            None => self.open_first(&header, packet, tag)?,
         };
-        let (clear, text) = packet.split_at_mut(header.len);
-        self.rtp.open(&Position::rtp(header.ssrc, index), clear, text, tag)?;
         self.rtp_sources.accept(header.ssrc, index);
         let payload = header.payload(packet).ok_or(Rejected::BadPadding)?;
         Ok(RtpPacket { header, index, payload })
+    }
+
+    /// Opens the first packet that comes from a source, and returns its index.
+    ///
+    /// A stream starts with a rollover counter of 0 at a sequence number that may be anything, so it may have wrapped
+    /// before its first packet gets here. RFC 3711 §3.3.1 would then guess wrong for the whole call; the tag tells.
+    fn open_first(&self, header: &RtpHeader, packet: &mut [u8], tag: &[u8]) -> Result<u64, Rejected> {
+        let index = u64::from(header.sequence);
+        let mut copy = [0; MAX_PACKET];
+        let Some(copy) = copy.get_mut(..packet.len()).filter(|_| index < 1 << 15) else {
+            return self.open(header, index, packet, tag).map(|()| index);
+        };
+        copy.copy_from_slice(packet);
+        if self.open(header, index, packet, tag).is_ok() {
+            return Ok(index);
+        }
+        packet.copy_from_slice(copy);
+        let index = index + (1 << 16);
+        self.open(header, index, packet, tag).map(|()| index)
+    }
+
+    fn open(&self, header: &RtpHeader, index: u64, packet: &mut [u8], tag: &[u8]) -> Result<(), Rejected> {
+        let (clear, text) = packet.split_at_mut(header.len);
+        Ok(self.rtp.open(&Position::rtp(header.ssrc, index), clear, text, tag)?)
     }
 
     /// Opens an SRTCP packet in place and returns the compound RTCP packet (RFC 3711 §3.4, RFC 7714 §9).

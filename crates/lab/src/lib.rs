@@ -5,6 +5,8 @@
 //! that end them when dropped, and is no oracle for what it shares with the library.
 
 pub mod certificates;
+pub mod group_peer;
+pub mod group_server;
 pub mod measure;
 pub mod real;
 pub mod sound;
