@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use galene_sips_lab::measure::tone_share;
-use galene_sips_lab::real::capture::{Capture, Looks, UdpPacket, judge_streams};
+use galene_sips_lab::real::capture::{Capture, Looks, UdpPacket, judge_streams, rtp_packets_from};
 use galene_sips_lab::real::galene::{OPERATOR, open_group};
 use galene_sips_lab::real::kamailio::{Attack, Digest};
 use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
@@ -70,6 +70,45 @@ fn two_linphones_with_mandatory_srtp_hear_each_other_through_kamailio_with_tls_a
     assert_eq!(alice.invite_outcomes(), [200]);
     assert!(alice.log().contains("algorithm=SHA-256"), "the challenge");
     assert!(kamailio.log().contains("received INVITE sip:bob@sip.lab.test"));
+}
+
+#[test]
+fn a_linphone_on_hold_comes_back_with_the_same_keys_also_when_it_had_sent_nothing_meanwhile() {
+    let rig = Rig::new().unwrap();
+    let _kamailio = rig.kamailio(Digest::Sha256, Attack::None).unwrap();
+    let mut alice = rig.phone("alice", SRTP).unwrap();
+    let mut bob = rig.phone("bob", PhoneSettings { answers: true, ..SRTP }).unwrap();
+    alice.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    alice.call("sip:bob@sip.lab.test").unwrap();
+    alice.wait_call(CallState::StreamsRunning, SOON).unwrap();
+
+    let port = alice.rtp_port().unwrap();
+    rig.net().drop_udp_from(port).unwrap();
+    let capture = Capture::start(rig.net(), &rig.file("hold.pcap")).unwrap();
+    alice.pause().unwrap();
+    alice.wait_call(CallState::Paused, SOON).unwrap();
+    bob.wait_call(CallState::PausedByRemote, SOON).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let packets = capture.stop().unwrap();
+    rig.net().drop_nothing().unwrap();
+    assert_eq!(rtp_packets_from(&packets, rig.net().inside(), |from| from == port), 0);
+
+    let heard = rig.file("bob-heard.wav");
+    bob.record(&heard).unwrap();
+    alice.resume().unwrap();
+    alice.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    std::thread::sleep(TALK);
+    alice.terminate().unwrap();
+    bob.wait_call(CallState::End, SOON).unwrap();
+    let sound = Wav::read(&heard).unwrap();
+    assert!(sound.samples.len() >= 48_000 * 5);
+    assert!(tone_share(&sound.samples[48_000..], 48_000, 440.0) >= 0.9);
+
+    // the call, its repetition with credentials, hold and resume
+    let messages = alice.messages();
+    let invites = messages.iter().filter(|message| message.sent && message.text.starts_with("INVITE "));
+    let keys: Vec<_> = invites.map(|invite| invite.crypto_lines()).collect();
+    assert!(keys.len() >= 4 && !keys[0].is_empty() && keys.iter().all(|lines| *lines == keys[0]), "{keys:#?}");
 }
 
 #[test]

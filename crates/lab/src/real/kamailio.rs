@@ -86,6 +86,14 @@ impl Kamailio {
         self.program.output()
     }
 
+    /// Waits until this user has registered.
+    ///
+    /// # Errors
+    /// When it does not happen in time.
+    pub fn wait_registered(&mut self, user: &str, within: Duration) -> Result<()> {
+        self.program.wait_for_output(&format!("registered {user}\n"), within)
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         self.program.stop();
