@@ -4,10 +4,10 @@
 //! whatever comes first, feeds it to its machine, and carries out what the machine asks for.
 
 pub mod account;
-// pub mod admin;
+pub mod admin;
 // pub mod files;
 pub mod group;
-// pub mod log;
+pub mod log;
 pub mod ports;
 pub mod resolve;
 pub mod room;
