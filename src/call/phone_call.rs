@@ -100,7 +100,7 @@ impl PhoneCall {
         let (agreed, keys) = agree(number, &request.body, rules, signalling, None, random)?;
         let from = request.headers.from().ok();
         let display = from.as_ref().and_then(|from| from.display_name.clone());
-        let user = from.as_ref().and_then(|from| from.uri.user().map(str::to_owned));
+        let user = from.as_ref().and_then(|from| from.uri.as_sip()?.user.clone());
         let keys = keys.ok_or_else(|| broken("no keys were made"))?;
         let mut session_id = [0u8; 8];
         random.fill(&mut session_id);
