@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use galene_sips_lab::group_peer::{GroupPeer, JoinOptions};
 use galene_sips_lab::measure::tone_share;
 use galene_sips_lab::real::capture::{Capture, Looks, UdpPacket, judge_streams, rtp_packets_from};
 use galene_sips_lab::real::galene::{OPERATOR, open_group};
 use galene_sips_lab::real::kamailio::{Attack, Digest};
 use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
+use galene_sips_lab::real::meeting::Meeting;
 use galene_sips_lab::real::program::wait_until;
 use galene_sips_lab::real::rig::{PhoneSettings, Rig};
 use galene_sips_lab::real::speech::{heard_once, speak};
@@ -83,7 +85,7 @@ fn a_linphone_on_hold_comes_back_with_the_same_keys_also_when_it_had_sent_nothin
     alice.wait_call(CallState::StreamsRunning, SOON).unwrap();
 
     let port = alice.rtp_port().unwrap();
-    rig.net().drop_udp_from(port).unwrap();
+    rig.net().drop_udp_from(port..=port + 1).unwrap();
     let capture = Capture::start(rig.net(), &rig.file("hold.pcap")).unwrap();
     alice.pause().unwrap();
     alice.wait_call(CallState::Paused, SOON).unwrap();
@@ -149,6 +151,17 @@ fn two_linphones_with_zrtp_show_the_same_short_authentication_string() {
     let (alice, packets) = phones_hear_each_other(&rig, zrtp, zrtp);
     assert_all_streams(&packets, Looks::Encrypted);
     assert_eq!(alice.sas().map(|sas| sas.len()), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_peers_with_the_invitation_to_the_meeting_hear_each_other() {
+    let rig = Rig::new().unwrap();
+    let meeting = Meeting::start(&rig).await.unwrap();
+    let invited = GroupPeer::join(JoinOptions::new(meeting.invitation_from_outside(), "Anna")).await.unwrap();
+    let operator = meeting.join_as_operator().await.unwrap();
+    invited.publish(sine(48_000, 440.0, 0.3, 48_000 * 3)).await;
+    let heard = operator.heard().remove("Anna").unwrap_or_default();
+    assert!(heard.len() >= 48_000 && tone_share(&heard, 48_000, 440.0) >= 0.9, "{} samples", heard.len());
 }
 
 #[test]

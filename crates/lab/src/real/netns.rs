@@ -4,6 +4,7 @@
 //! answers ARP on the pair for foreign addresses), so programs believe in a network but no packet leaves the machine.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,14 +91,15 @@ impl Netns {
         Ok(command)
     }
 
-    /// From now on, UDP packets sent from this port inside are lost.
+    /// From now on, UDP packets sent from these ports inside are lost.
     ///
     /// # Errors
     /// Without nftables.
-    pub fn drop_udp_from(&self, port: u16) -> Result<()> {
+    pub fn drop_udp_from(&self, ports: RangeInclusive<u16>) -> Result<()> {
+        let (first, last) = (ports.start(), ports.end());
         let rules = format!(
             "add table inet lab; add chain inet lab out {{ type filter hook output priority 0; }}; \
-             add rule inet lab out udp sport {port} drop"
+             add rule inet lab out udp sport {first}-{last} drop"
         );
         run(self.command("nft")?.arg(rules)).map(drop)
     }
