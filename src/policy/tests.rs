@@ -245,7 +245,7 @@ fn a_safer_offer_or_key_is_never_refused_where_a_worse_one_passed() {
 fn stricter_rules_never_allow_what_laxer_ones_refuse() {
     let rules = every_rules();
     for offer in every_offer() {
-        for lax in rules.iter().filter(|lax| !passes(*lax, &offer)) {
+        for lax in rules.iter().filter(|lax| !passes(lax, &offer)) {
             for media_minimum in MEDIA.into_iter().filter(|minimum| *minimum > lax.media_minimum) {
                 assert!(!passes(&Rules { media_minimum, ..lax.clone() }, &offer));
             }

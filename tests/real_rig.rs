@@ -1,0 +1,154 @@
+//! The laboratory's real programs, proved without the gateway: what they send is what the others hear, and what the
+//! capture calls encrypted or clear is so. When one of these fails, the tests of calls cannot be believed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+use std::time::Duration;
+
+use galene_sips_lab::measure::{correlate_in_pieces, level_dbfs, tone_share};
+use galene_sips_lab::real::capture::{Capture, Looks, UdpPacket, judge_streams};
+use galene_sips_lab::real::galene::{OPERATOR, open_group};
+use galene_sips_lab::real::kamailio::{Attack, Digest};
+use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
+use galene_sips_lab::real::rig::{PhoneSettings, Rig};
+use galene_sips_lab::real::speech::speak;
+use galene_sips_lab::sound::sine;
+use galene_sips_lab::wav::Wav;
+
+const SOON: Duration = Duration::from_secs(15);
+const TALK: Duration = Duration::from_secs(6);
+
+const SRTP: PhoneSettings =
+    PhoneSettings { encryption: Encryption::Srtp, mandatory: true, codec: PhoneCodec::Opus, answers: false };
+
+fn tone(hz: f64) -> Wav {
+    Wav { rate: 48_000, samples: sine(48_000, hz, 0.3, 48_000 * 30) }
+}
+
+/// Two phones of these settings call each other, speak 440 and 1000 Hz, and both tones arrive.
+/// Returns the caller and what was on the wire.
+fn phones_hear_each_other(rig: &Rig, caller: PhoneSettings, callee: PhoneSettings) -> (Linphone, Vec<UdpPacket>) {
+    let mut alice = rig.phone("alice", caller).unwrap();
+    let mut bob = rig.phone("bob", PhoneSettings { answers: true, ..callee }).unwrap();
+    alice.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    bob.play(&rig.wav("1000", &tone(1000.0)).unwrap()).unwrap();
+    let heard = [rig.file("alice-heard.wav"), rig.file("bob-heard.wav")];
+    alice.record(&heard[0]).unwrap();
+    bob.record(&heard[1]).unwrap();
+
+    let capture = Capture::start(rig.net(), &rig.file("call.pcap")).unwrap();
+    alice.call("sip:bob@sip.lab.test").unwrap();
+    alice.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    std::thread::sleep(TALK);
+    alice.terminate().unwrap();
+    alice.wait_call(CallState::End, SOON).unwrap();
+    bob.wait_call(CallState::End, SOON).unwrap();
+    let packets = capture.stop().unwrap();
+
+    for (file, hz) in heard.iter().zip([1000.0, 440.0]) {
+        let sound = Wav::read(file).unwrap();
+        let seconds = sound.samples.len() as u32 / sound.rate;
+        let share = tone_share(&sound.samples, sound.rate, hz);
+        assert!(seconds >= 5 && share >= 0.9, "{hz} Hz has {share:.3} of the power of {seconds} s in {file:?}");
+    }
+    (alice, packets)
+}
+
+fn assert_all_streams(packets: &[UdpPacket], looks: Looks) {
+    let streams = judge_streams(packets);
+    assert!(streams.len() >= 2, "both phones send: {streams:?}");
+    assert!(streams.values().all(|found| *found == looks), "{streams:?}");
+}
+
+#[test]
+fn two_linphones_with_mandatory_srtp_hear_each_other_through_kamailio_with_tls_and_sha256() {
+    let rig = Rig::new().unwrap();
+    let kamailio = rig.kamailio(Digest::Sha256, Attack::None).unwrap();
+    let (alice, packets) = phones_hear_each_other(&rig, SRTP, SRTP);
+    assert_all_streams(&packets, Looks::Encrypted);
+    assert_eq!(alice.invite_outcomes(), [200]);
+    assert!(alice.log().contains("algorithm=SHA-256"), "the challenge");
+    assert!(kamailio.log().contains("received INVITE sip:bob@sip.lab.test"));
+}
+
+#[test]
+fn two_linphones_with_g711_and_srtp_hear_each_other_after_an_md5_challenge() {
+    let rig = Rig::new().unwrap();
+    let _kamailio = rig.kamailio(Digest::Md5, Attack::None).unwrap();
+    let pcmu = PhoneSettings { codec: PhoneCodec::Pcmu, ..SRTP };
+    let (_alice, packets) = phones_hear_each_other(&rig, pcmu, pcmu);
+    assert_all_streams(&packets, Looks::Encrypted);
+}
+
+#[test]
+fn the_capture_calls_clear_opus_and_clear_g711_clear() {
+    for codec in [PhoneCodec::Opus, PhoneCodec::Pcmu] {
+        let rig = Rig::new().unwrap();
+        let _kamailio = rig.kamailio(Digest::Sha256, Attack::None).unwrap();
+        let clear = PhoneSettings { encryption: Encryption::None, mandatory: false, codec, ..SRTP };
+        let (_alice, packets) = phones_hear_each_other(&rig, clear, clear);
+        assert_all_streams(&packets, Looks::Clear);
+    }
+}
+
+#[test]
+fn behind_a_proxy_that_strips_crypto_careless_linphones_talk_in_clear() {
+    let rig = Rig::new().unwrap();
+    let _kamailio = rig.kamailio(Digest::Sha256, Attack::StripCrypto).unwrap();
+    let careless = PhoneSettings { mandatory: false, ..SRTP };
+    let (_alice, packets) = phones_hear_each_other(&rig, careless, careless);
+    assert_all_streams(&packets, Looks::Clear);
+}
+
+#[test]
+fn two_linphones_with_zrtp_show_the_same_short_authentication_string() {
+    let rig = Rig::new().unwrap();
+    let _kamailio = rig.kamailio(Digest::Sha256, Attack::None).unwrap();
+    let zrtp = PhoneSettings { encryption: Encryption::Zrtp, ..SRTP };
+    let (alice, packets) = phones_hear_each_other(&rig, zrtp, zrtp);
+    assert_all_streams(&packets, Looks::Encrypted);
+    assert_eq!(alice.sas().map(|sas| sas.len()), Some(4));
+}
+
+#[test]
+#[ignore = "needs a real Galène: set GALENE_BIN and run with --include-ignored"]
+fn two_chromiums_in_galenes_page_hear_each_other_speak_and_chat_and_an_operator_kicks() {
+    let rig = Rig::new().unwrap();
+    let galene = rig.galene(&[("meeting", open_group())]).unwrap();
+    let said =
+        speak(&rig.file(""), "en", "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. ")
+            .unwrap();
+    let url = galene.group_url("meeting");
+    let mut anna = rig.browser("anna", &said).unwrap();
+    let mut operator = rig.browser("operator", &tone(1000.0)).unwrap();
+    anna.join(&url, "Anna", "").unwrap();
+    operator.join(&url, OPERATOR.0, OPERATOR.1).unwrap();
+    let both = anna.wait_participants("both are there", |names| names.len() == 2).unwrap();
+    assert_eq!(both, ["Anna", "op"]);
+
+    anna.record().unwrap();
+    operator.record().unwrap();
+    std::thread::sleep(Duration::from_secs(2)); // the streams settle
+    anna.take_recording().unwrap();
+    operator.take_recording().unwrap();
+    std::thread::sleep(Duration::from_secs(8));
+    let (by_anna, by_operator) = (anna.take_recording().unwrap(), operator.take_recording().unwrap());
+    assert!(by_anna.len() > 48_000 * 7, "{} samples", by_anna.len());
+    let share = tone_share(&by_anna, 48_000, 1000.0);
+    assert!(share >= 0.9, "1000 Hz has {share:.3} of the power");
+    // the microphone says its file again and again: one time of it must be in what was heard
+    assert!(level_dbfs(&by_operator) > -50.0);
+    let found = correlate_in_pieces(&said.samples, &by_operator, 48_000, by_operator.len(), 2400);
+    assert!(found.value >= 0.8, "speech correlates {:.3}", found.value);
+
+    operator.type_chat("Good morning").unwrap();
+    let chat = || anna.chat().map(|lines| lines.iter().any(|line| line.from == "op" && line.text == "Good morning"));
+    galene_sips_lab::real::program::wait_until("the chat line", SOON, {
+        let mut chat = chat;
+        move || Ok(chat()?.then_some(()))
+    })
+    .unwrap();
+    operator.screenshot(&rig.file("page.png")).unwrap();
+    operator.kick("Anna", "good bye").unwrap();
+    operator.wait_participants("Anna is gone", |names| names == ["op"]).unwrap();
+}
