@@ -87,7 +87,7 @@ fn state_directory() -> PathBuf {
 /// The date of today in UTC.
 pub fn today() -> Date {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
-    Date::from_days_since_1970(i64::try_from(days).unwrap_or(0))
+    Date::from_unix_days(u32::try_from(days).unwrap_or(u32::MAX))
 }
 
 fn quoted(text: &str) -> String {

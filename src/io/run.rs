@@ -89,12 +89,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         );
         let (room_messages, room_inbox) = mpsc::unbounded_channel();
         let (room_events, room_outbox) = mpsc::unbounded_channel();
-        let trust = trust(room_config.ca_file.as_deref())?;
+        let trust = authorities(room_config.ca_file.as_deref())?;
         rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
 
         let (account_messages, account_inbox) = mpsc::unbounded_channel();
         let instance = store.instance_id(&account.address.to_string(), &mut SystemRandomness::default())?;
-        let trust = self::trust(account.ca_file.as_deref())?;
+        let trust = authorities(account.ca_file.as_deref())?;
         let settings = AccountSettings {
             account: account.address.to_string(),
             host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
@@ -144,7 +144,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
-fn trust(file: Option<&Path>) -> Result<Trust, TlsError> {
+fn authorities(file: Option<&Path>) -> Result<Trust, TlsError> {
     file.map_or_else(|| Ok(Trust::public()), Trust::only)
 }
 

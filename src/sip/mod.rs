@@ -20,6 +20,7 @@ mod transaction;
 mod dialog;
 mod registration;
 pub mod agent;
+pub mod peer_name;
 
 pub use agent::{Agent, AgentConfig, Body, Event, Output, Reply, RequestError, Termination};
 pub use dialog::DialogId;
