@@ -13,7 +13,6 @@ pub mod header;
 pub mod message;
 pub mod framing;
 pub mod validate;
-pub mod peer_name;
 mod status;
 pub mod digest;
 mod transaction;
