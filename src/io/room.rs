@@ -7,9 +7,7 @@ use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
 use crate::galene::{GroupAddress, StreamId};
-use crate::room::{
-    Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
-};
+use crate::room::{Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport};
 use crate::srtp::{Protector, Sealed, Unprotector};
 use crate::units::CallNumber;
 use std::collections::HashMap;
@@ -135,7 +133,9 @@ impl Task {
     }
 
     fn from_websocket(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
-        let Some(websocket) = self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation) else {
+        let Some(websocket) =
+            self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation)
+        else {
             return;
         };
         let now = super::now();
@@ -163,9 +163,13 @@ impl Task {
     /// The next datagram on any socket.
     fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketKey, SocketAddr, usize)> {
         let phones = self.phones.iter().flat_map(|(call, sockets)| {
-            [(SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp), (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp)]
+            [
+                (SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp),
+                (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp),
+            ]
         });
-        let streams = self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
+        let streams =
+            self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
         let count = 2 * self.phones.len() + self.streams.len();
         if count == 0 {
             return Poll::Pending;

@@ -22,3 +22,6 @@ pub use params::Params;
 pub use syntax::ParseError;
 pub use uri::{Host, SipUri, Uri};
 pub use validate::{Rejection, validate_request, validate_response};
+
+#[cfg(test)]
+mod tests;
