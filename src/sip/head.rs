@@ -29,6 +29,10 @@ impl Head {
         let mut head = Head { start_line, headers: Headers::new(), fault: None };
         let mut unfolded = Vec::new();
         while let Some(line) = lines.next() {
+            // A fold may follow the colon, never come before it.
+            if !line.contains(&b':') {
+                head.fault.get_or_insert(ParseError::HeaderLine);
+            }
             unfolded.clear();
             unfolded.extend(line);
             while let Some(continuation) = lines.next_if(|next| is_continuation(next)) {

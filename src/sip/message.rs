@@ -204,6 +204,9 @@ enum StartLine {
 
 impl StartLine {
     fn parse(line: &[u8]) -> Result<Self, ParseError> {
+        if line.contains(&b'\r') || line.contains(&b'\n') {
+            return Err(ParseError::StartLine);
+        }
         if is_status_line(line) { Self::parse_status(line) } else { Self::parse_request(line) }
     }
 

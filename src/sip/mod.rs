@@ -32,3 +32,6 @@ pub use syntax::ParseError;
 pub use transaction::TransactionKey;
 pub use uri::{Host, SipUri, Uri};
 pub use validate::{Rejection, validate_request, validate_response};
+
+#[cfg(test)]
+mod tests;
