@@ -7,10 +7,9 @@ use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
 use crate::galene::{GroupAddress, StreamId};
-use crate::room::{
-    Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
-};
-use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::keying::Keys;
+use crate::room::{Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport};
+use crate::srtp::Sealed;
 use crate::units::CallNumber;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -34,7 +33,7 @@ pub enum RoomMessage {
     /// Another direction or address.
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
-    Rekey(CallNumber, Box<(Protector, Unprotector)>),
+    Rekey(CallNumber, Box<Keys>),
     /// The dialog is over.
     Leave(CallNumber),
     /// For `status` and `calls`.
@@ -126,7 +125,7 @@ impl Task {
                 self.room.join(now, *setup);
             }
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
-            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.0, keys.1),
+            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Report(reply) => {
                 let _ = reply.send(self.room.report());
@@ -135,7 +134,9 @@ impl Task {
     }
 
     fn from_websocket(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
-        let Some(websocket) = self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation) else {
+        let Some(websocket) =
+            self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation)
+        else {
             return;
         };
         let now = super::now();
@@ -163,9 +164,13 @@ impl Task {
     /// The next datagram on any socket.
     fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketKey, SocketAddr, usize)> {
         let phones = self.phones.iter().flat_map(|(call, sockets)| {
-            [(SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp), (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp)]
+            [
+                (SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp),
+                (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp),
+            ]
         });
-        let streams = self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
+        let streams =
+            self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
         let count = 2 * self.phones.len() + self.streams.len();
         if count == 0 {
             return Poll::Pending;

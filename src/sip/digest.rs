@@ -209,7 +209,9 @@ fn closing_quote(text: &str) -> Option<usize> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// Nothing that we could answer.
-    #[error("the server asks for no kind of authentication that is supported (Digest with MD5, SHA-256 or SHA-512-256)")]
+    #[error(
+        "the server asks for no kind of authentication that is supported (Digest with MD5, SHA-256 or SHA-512-256)"
+    )]
     NothingSupported,
     /// Another realm than the account's.
     #[error("the server asks for a password of realm \"{asked}\", but this account's realm is \"{kept}\"")]
@@ -287,7 +289,8 @@ impl Digest {
             None => return Err(DigestError::UnknownRealm { asked }),
         };
         let ours = offered.into_iter().filter(|challenge| challenge.realm == realm);
-        let best = ours.reduce(|best, next| if next.algorithm.strength() > best.algorithm.strength() { next } else { best });
+        let best =
+            ours.reduce(|best, next| if next.algorithm.strength() > best.algorithm.strength() { next } else { best });
         let Some(best) = best else { return Err(DigestError::OtherRealm { kept: realm, asked }) };
         if best.algorithm.strength() < self.strongest {
             return Err(DigestError::Weakened);
@@ -376,3 +379,6 @@ impl Digest {
         value
     }
 }
+
+#[cfg(test)]
+mod tests;

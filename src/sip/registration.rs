@@ -209,10 +209,8 @@ impl Registration {
         let headers = &response.headers;
         let contacts = headers.contacts().unwrap_or_default();
         let own = self.own(&contacts, contact);
-        let granted = own
-            .and_then(|own| own.params.get("expires")?.parse().ok())
-            .or(headers.expires())
-            .unwrap_or(self.expires);
+        let granted =
+            own.and_then(|own| own.params.get("expires")?.parse().ok()).or(headers.expires()).unwrap_or(self.expires);
         if granted == 0 || (own.is_none() && !contacts.is_empty()) {
             let hint = "the registrar accepted the request but lists no binding of ours; ask the provider".to_owned();
             return self.failed(now, hint, false, None, random);
@@ -273,9 +271,13 @@ impl Registration {
         }
         let retry_after = headers.get("Retry-After").and_then(leading_number).map(Duration::from_secs);
         let (hint, final_no) = match response.status {
-            300..=399 => ("the provider points to another server, which is never followed; ask for the right one", true),
+            300..=399 => {
+                ("the provider points to another server, which is never followed; ask for the right one", true)
+            }
             401 | 407 => ("check the user name and the password", true),
-            403 => ("the provider refuses this account: check the user name, the password and that it is enabled", true),
+            403 => {
+                ("the provider refuses this account: check the user name, the password and that it is enabled", true)
+            }
             404 | 410 => ("the provider does not know this address; check its spelling", true),
             408 | 480 | 500..=599 => ("the provider has a problem; it is tried again", false),
             _ => ("ask the provider about this response", true),

@@ -5,7 +5,7 @@
 
 use super::cipher::{Cipher, Failed, Position, Protocol};
 use super::kdf::{KeyError, MasterKey};
-use super::rtp::RtpHeader;
+use super::rtp::{FIXED_LEN, RtpHeader};
 use super::sources::Sources;
 use super::{MAX_PACKET, rtcp};
 use crate::policy::MayKey;
@@ -79,7 +79,8 @@ impl Unprotector {
 
     /// Opens an SRTP packet in place (RFC 3711 §3.3, RFC 7714 §8).
     pub fn rtp<'a>(&mut self, packet: &'a mut [u8]) -> Result<RtpPacket<'a>, Rejected> {
-        let end = packet.len().checked_sub(self.rtp_tag_len).ok_or(Rejected::TooShort)?;
+        let end = packet.len().checked_sub(self.rtp_tag_len).filter(|end| *end >= FIXED_LEN);
+        let end = end.ok_or(Rejected::TooShort)?;
         let (packet, tag) = packet.split_at_mut(end);
         let header = RtpHeader::parse(packet).ok_or(Rejected::BadHeader)?;
         let index = match self.rtp_sources.window(header.ssrc) {
@@ -124,11 +125,9 @@ impl Unprotector {
 
     /// Opens an SRTCP packet in place and returns the compound RTCP packet (RFC 3711 §3.4, RFC 7714 §9).
     pub fn rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Rejected> {
-        let end = packet.len().checked_sub(4 + self.rtcp_tag_len).ok_or(Rejected::TooShort)?;
+        let end = packet.len().checked_sub(4 + self.rtcp_tag_len).filter(|end| *end >= rtcp::CLEAR_LEN);
+        let end = end.ok_or(Rejected::TooShort)?;
         let (packet, trailer) = packet.split_at_mut(end);
-        if packet.len() < rtcp::CLEAR_LEN {
-            return Err(Rejected::TooShort);
-        }
         let ssrc = rtcp::sender(packet).ok_or(Rejected::BadHeader)?;
         let (tag, word) = if self.gcm {
             trailer.split_at(self.rtcp_tag_len)

@@ -169,7 +169,10 @@ impl Agent {
     pub(super) fn tell_new_contact(&mut self, now: Instant) {
         let contacts = [self.contact(false).to_string(), self.contact(true).to_string()];
         let moved = |dialog: &Dialog| {
-            dialog.confirmed && dialog.ending.is_none() && dialog.peer_updates && !contacts.contains(&dialog.told_contact)
+            dialog.confirmed
+                && dialog.ending.is_none()
+                && dialog.peer_updates
+                && !contacts.contains(&dialog.told_contact)
         };
         let ids: Vec<DialogId> = self.dialogs.iter().filter(|(_, d)| moved(d)).map(|(id, _)| *id).collect();
         for id in ids {
@@ -245,7 +248,8 @@ impl Agent {
     fn finished(&mut self, now: Instant, key: TransactionKey, response: &Response, silence: bool) {
         let Some(transaction) = self.clients.get(&key) else { return };
         let purpose = transaction.purpose;
-        if matches!(response.status, 401 | 407) && !transaction.is_cancelled() && self.authenticate(now, key, response) {
+        if matches!(response.status, 401 | 407) && !transaction.is_cancelled() && self.authenticate(now, key, response)
+        {
             return;
         }
         self.take_next_nonce(response);
@@ -400,7 +404,10 @@ impl Agent {
             match self.digest.accept(&flow.proof, asker, challenges, sets_realm) {
                 // The same password would be as wrong the second time.
                 Ok(challenge) if transaction.answered.contains(&asker) && !challenge.stale => {
-                    refusal = Some(("the password was not accepted".to_owned(), "check the user name and the password".to_owned()));
+                    refusal = Some((
+                        "the password was not accepted".to_owned(),
+                        "check the user name and the password".to_owned(),
+                    ));
                 }
                 Ok(_) => answered.push(asker),
                 Err(error) => refusal = Some((error.to_string(), error.hint())),
@@ -414,7 +421,9 @@ impl Agent {
             return false;
         }
         let mut request = transaction.request.clone();
-        transaction.answered.extend(answered.iter().filter(|asker| !transaction.answered.contains(asker)).copied().collect::<Vec<_>>());
+        transaction
+            .answered
+            .extend(answered.iter().filter(|asker| !transaction.answered.contains(asker)).copied().collect::<Vec<_>>());
         let askers = transaction.answered.clone();
         let purpose = transaction.purpose;
         let (method, uri) = (request.method.clone(), request.uri.to_string());

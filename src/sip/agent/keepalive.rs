@@ -44,7 +44,13 @@ impl Keepalive {
     }
 
     /// What the 200 to REGISTER says: the server wants a ping within `flow_timer`, or promises pongs.
-    pub(super) fn promised(&mut self, now: Instant, flow_timer: Option<Duration>, outbound: bool, random: &mut dyn Random) {
+    pub(super) fn promised(
+        &mut self,
+        now: Instant,
+        flow_timer: Option<Duration>,
+        outbound: bool,
+        random: &mut dyn Random,
+    ) {
         self.answers |= outbound || flow_timer.is_some();
         let interval = flow_timer.map_or(INTERVAL, |timer| timer.clamp(SHORTEST_INTERVAL, INTERVAL));
         if interval != self.interval {

@@ -283,8 +283,7 @@ impl Agent {
         let digest = Digest::new(config.auth_user.clone(), password, config.realm.clone());
         let call_id = random_hex(&mut *random, 16);
         let tag = random_hex(&mut *random, 8);
-        let registration =
-            Registration::new(address(&config), config.instance.clone(), config.expires, call_id, tag);
+        let registration = Registration::new(address(&config), config.instance.clone(), config.expires, call_id, tag);
         Agent {
             config,
             random,

@@ -20,9 +20,7 @@ impl Agent {
         // The nonce of last time saves a round trip.
         let (method, uri) = (request.method.clone(), request.uri.to_string());
         for asker in Asker::ALL {
-            if let Some(value) =
-                self.digest.credentials(&flow.proof, asker, method.as_str(), &uri, &mut *self.random)
-            {
+            if let Some(value) = self.digest.credentials(&flow.proof, asker, method.as_str(), &uri, &mut *self.random) {
                 request.headers.push(asker.credentials_header(), value);
             }
         }
@@ -45,7 +43,9 @@ impl Agent {
             Outcome::Failed { hint, retry_in } => {
                 let status = (!silence).then_some(response.status);
                 let reason = match status {
-                    Some(status) => format!("the registrar answered {status} {}", crate::sip::printable(&response.reason)),
+                    Some(status) => {
+                        format!("the registrar answered {status} {}", crate::sip::printable(&response.reason))
+                    }
                     None => "the registrar did not answer".to_owned(),
                 };
                 self.event(Event::RegistrationFailed { status, reason, hint, retry_in: Some(retry_in) });

@@ -198,8 +198,7 @@ impl Agent {
     /// Sends a response in its transaction, and does to the dialog what it means.
     fn answer(&mut self, now: Instant, key: TransactionKey, reply: Reply) {
         let Some(transaction) = self.servers.by_key(key) else { return };
-        let (request, tag, dialog) =
-            (transaction.request.clone(), transaction.to_tag.clone(), transaction.dialog);
+        let (request, tag, dialog) = (transaction.request.clone(), transaction.to_tag.clone(), transaction.dialog);
         let response = self.response(&request, &tag, dialog, &reply);
         let Some(transaction) = self.servers.by_key(key) else { return };
         if !transaction.responded(now, &response) {

@@ -75,7 +75,13 @@ pub(in crate::sip) struct ClientTransaction {
 }
 
 impl ClientTransaction {
-    pub(in crate::sip) fn new(now: Instant, key: TransactionKey, purpose: Purpose, branch: String, request: Request) -> Self {
+    pub(in crate::sip) fn new(
+        now: Instant,
+        key: TransactionKey,
+        purpose: Purpose,
+        branch: String,
+        request: Request,
+    ) -> Self {
         ClientTransaction {
             key,
             request,

@@ -13,13 +13,13 @@ pub(super) use client::{ClientTransaction, Expiry, Heard, Purpose};
 pub(super) use server::{ServerMatch, ServerTransaction, ServerTransactions};
 
 /// The estimate of a round trip (RFC 3261 §17.1.1.1).
-pub const T1: Duration = Duration::from_millis(500);
+pub(super) const T1: Duration = Duration::from_millis(500);
 /// The longest interval between retransmissions of a 2xx (RFC 3261 §13.3.1.4).
-pub const T2: Duration = Duration::from_secs(4);
+pub(super) const T2: Duration = Duration::from_secs(4);
 /// 64*T1: how long one side waits for the other (timers B, F, H, L, M).
-pub const TIMEOUT: Duration = Duration::from_secs(32);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(32);
 /// How long a called or calling phone may ring without news (timer C of RFC 3261 §16.6, used here for user agents).
-pub const RINGING: Duration = Duration::from_secs(180);
+pub(super) const RINGING: Duration = Duration::from_secs(180);
 
 /// Names a transaction between the agent and its user. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -21,7 +21,10 @@ impl ServerMatch {
     pub(in crate::sip) fn of(request: &Request) -> Result<Self, ParseError> {
         let via = request.headers.top_via()?;
         let sent_by = format!("{}:{}", via.host, via.port.unwrap_or(0)).to_ascii_lowercase();
-        let branch = match via.branch().filter(|branch| branch.get(..7).is_some_and(|c| c.eq_ignore_ascii_case("z9hG4bK"))) {
+        let branch = match via
+            .branch()
+            .filter(|branch| branch.get(..7).is_some_and(|c| c.eq_ignore_ascii_case("z9hG4bK")))
+        {
             Some(branch) => branch.to_ascii_lowercase(),
             // RFC 2543 peers: what names the request stands in for the branch.
             None => {

@@ -14,6 +14,9 @@ use super::{Context, Failure, Result};
 /// Namespaces of one process.
 const PER_PROCESS: u32 = 16;
 
+/// The first of the ports that the kernel gives inside to programs that ask for any.
+const FIRST_ANY_PORT: u16 = 50_000;
+
 /// A network namespace, removed with all that runs in it when dropped.
 pub struct Netns {
     name: String,
@@ -22,11 +25,11 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// A new namespace. `names` are host names that resolve to its inner address, inside it.
+    /// A new namespace. Inside it, `names` resolve to its inner address and `outside_names` to the test's own.
     ///
     /// # Errors
     /// Without root, iproute2 or the kernel's veth.
-    pub fn new(names: &[&str]) -> Result<Self> {
+    pub fn new(names: &[&str], outside_names: &[&str]) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
         let pid = std::process::id();
@@ -51,7 +54,8 @@ impl Netns {
         // `ip netns exec` mounts these over /etc
         let etc = this.etc();
         std::fs::create_dir_all(&etc).context(etc.display())?;
-        let hosts = format!("127.0.0.1 localhost\n{inside} {}\n", names.join(" "));
+        let (names, outside_names) = (names.join(" "), outside_names.join(" "));
+        let hosts = format!("127.0.0.1 localhost\n{inside} {names}\n{outside} {outside_names}\n");
         for (file, text) in [
             ("hosts", hosts.as_str()),
             ("nsswitch.conf", "hosts: files dns\n"),
@@ -59,6 +63,9 @@ impl Netns {
         ] {
             std::fs::write(etc.join(file), text).context(file)?;
         }
+        // so that no port that a test configures is taken by somebody who asked for any
+        let any = format!("echo {FIRST_ANY_PORT} 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+        run(this.command("sh")?.args(["-c", &any]))?;
         Ok(this)
     }
 

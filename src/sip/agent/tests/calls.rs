@@ -40,10 +40,14 @@ fn the_gateway_calls_the_phone() {
     let Some(Event::Invite { key, .. }) = world.take(PHONE).pop() else { panic!("no INVITE") };
     world.agents[PHONE].respond(world.now, key, Reply::new(180, "Ringing"));
     world.agents[PHONE].respond(world.now, key, Reply::new(200, "OK").with_sdp("v=0"));
-    let statuses: Vec<u16> = world.take(GATEWAY).iter().map(|event| match event {
-        Event::Response { response, dialog, .. } if *dialog == call => response.status,
-        other => panic!("{other:?}"),
-    }).collect();
+    let statuses: Vec<u16> = world
+        .take(GATEWAY)
+        .iter()
+        .map(|event| match event {
+            Event::Response { response, dialog, .. } if *dialog == call => response.status,
+            other => panic!("{other:?}"),
+        })
+        .collect();
     assert_eq!(statuses, [180, 200]);
     assert_eq!(world.requests(GATEWAY, "ACK").len(), 1);
     world.agents[GATEWAY].bye(world.now, call, None);
