@@ -9,6 +9,7 @@ pub mod group_peer;
 pub mod group_server;
 pub mod measure;
 pub mod real;
+pub mod registrar;
 pub mod sound;
 pub mod wav;
 
