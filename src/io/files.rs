@@ -59,13 +59,23 @@ fn checked(config: Config) -> Result<Config, ConfigError> {
 
 /// Makes a configuration of the three things that a first try needs.
 pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
-    let fail = |file: &Path, what: String, remedy: &str| ConfigError { file: file.to_owned(), line: 0, what, remedy: remedy.to_owned() };
+    let fail = |file: &Path, what: String, remedy: &str| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what,
+        remedy: remedy.to_owned(),
+    };
     let dash = Path::new("-");
     if quick.password_file == dash && quick.group_file == dash {
-        return Err(fail(dash, "standard input cannot give both the password and the invitation".to_owned(), "Put one of them into a file"));
+        return Err(fail(
+            dash,
+            "standard input cannot give both the password and the invitation".to_owned(),
+            "Put one of them into a file",
+        ));
     }
-    let invitation = secret(&quick.group_file)
-        .map_err(|error| fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600"))?;
+    let invitation = secret(&quick.group_file).map_err(|error| {
+        fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600")
+    })?;
     let text = format!(
         "[[account]]\naddress = {account}\npassword_file = {password}\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
         account = quoted(&quick.account),
