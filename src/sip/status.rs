@@ -17,7 +17,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         201..=299 => "Success",
         300..=399 => "Redirection",
         401..=499 => "Refused",
-        500..=599 => "Server Failure",
+        501..=599 => "Server Failure",
         _ => "Declined",
     }
 }
