@@ -5,6 +5,7 @@ mod framing;
 mod hostile;
 mod round_trip;
 mod torture;
+mod validation;
 mod values;
 
 use std::fs;

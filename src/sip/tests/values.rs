@@ -1,6 +1,6 @@
 //! URIs, addresses, hops, parameters and lists, one by one.
 
-use super::super::{CSeq, Headers, Host, Message, NameAddr, ParseError, Uri, Via, printable};
+use super::super::{CSeq, Framer, Headers, Host, Message, NameAddr, ParseError, Response, Uri, Via, printable};
 
 fn headers(lines: &[(&str, &str)]) -> Headers {
     let mut headers = Headers::new();
@@ -295,4 +295,24 @@ fn printable_text_cannot_break_a_line_or_turn_it_around() {
     assert_eq!(printable("a\r\nb\0\u{1b}[31m\u{7f}\u{85}"), "a\\r\\nb\\u{0}\\u{1b}[31m\\u{7f}\\u{85}");
     assert_eq!(printable("\u{202e}x\u{200b}\u{2066}\u{feff}"), "\\u{202e}x\\u{200b}\\u{2066}\\u{feff}");
     assert_eq!(printable("Zoë 👋 \"q\" %0d"), "Zoë 👋 \"q\" %0d");
+}
+
+#[test]
+fn debug_output_shows_no_key_and_no_answer_to_a_challenge() {
+    let text = "INVITE sip:a@b SIP/2.0\r\nAuthorization: Digest response=\"5ecret\"\r\nproxy-authorization: 5ecret\r\n\
+                Subject: \"\x1b[2J\"\r\nContent-Length: 32\r\n\r\na=crypto:1 A_SUITE inline:5ecret\r\n";
+    let Ok(Message::Request(request)) = Message::parse(text.as_bytes()) else { panic!("not a request") };
+    let mut framer = Framer::new();
+    framer.push(std::time::Instant::now(), &text.as_bytes()[..text.len() - 3]);
+    assert!(framer.next().is_none());
+    let response =
+        Response { status: 200, reason: "OK".into(), headers: request.headers.clone(), body: request.body.clone() };
+    for shown in [format!("{framer:?}"), format!("{request:?}"), format!("{response:?}"), format!("{response:#?}")] {
+        assert!(
+            !shown.contains("5ecret") && !shown.contains(format!("{:?}", b"5ec").trim_matches(['[', ']'])),
+            "{shown}"
+        );
+        assert!(!shown.contains('\x1b'), "{shown}");
+    }
+    assert!(format!("{request:?}").contains("Subject"));
 }
