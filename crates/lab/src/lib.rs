@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod group_peer;
 pub mod group_server;
 pub mod measure;
+pub mod phone;
 pub mod real;
 pub mod registrar;
 pub mod sound;
