@@ -124,7 +124,9 @@ async fn execute(command: Command) -> ExitCode {
         Command::Calls(query) => result(ask::<Calls>(&query, &Question::Calls).await, query.json, show::calls),
         Command::Hangup { call, query } => match ask::<HungUp>(&query, &Question::Hangup { call }).await {
             Ok(HungUp { found: true }) => ExitCode::SUCCESS,
-            Ok(HungUp { found: false }) => fail(FAILED, &format!("there is no call {call}; `galene-sips calls` lists them")),
+            Ok(HungUp { found: false }) => {
+                fail(FAILED, &format!("there is no call {call}; `galene-sips calls` lists them"))
+            }
             Err(code) => code,
         },
     }

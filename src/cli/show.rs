@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::io::admin::{Call, Calls, Status};
+use crate::io::files;
 use std::io::Write as _;
 
 /// Writes a result; a reader that has gone away is no error.
@@ -25,7 +26,8 @@ pub(super) fn configuration(config: &Config) -> String {
             account.rules.media_minimum.as_str()
         );
         for room in config.rooms.iter().filter(|room| room.account == account.address) {
-            out += &format!("  calls go to  {}\n", room.group.authority().to_owned() + "/group/" + room.group.name() + "/");
+            let group = files::group(room).map(|group| group.to_string());
+            out += &format!("  calls go to  {}\n", group.unwrap_or_default());
         }
     }
     out + "\nNo exception is in force: whatever is not encrypted is refused.\n"

@@ -174,21 +174,32 @@ impl Task {
                 let Ok(local) = stream.get_ref().0.local_addr() else { return self.retry() };
                 let signalling = proof.level().as_str();
                 tracing::info!(
-                    account = self.settings.account, host = self.settings.host, tls = description.version,
-                    cipher = description.cipher, signalling, "connected to the provider"
+                    account = self.settings.account,
+                    host = self.settings.host,
+                    tls = description.version,
+                    cipher = description.cipher,
+                    signalling,
+                    "connected to the provider"
                 );
                 let (reader, writer) = tokio::io::split(stream);
                 let since = super::now();
-                self.connection = Some(Connection { reader, writer, description, signalling, local: local.ip(), since });
+                self.connection =
+                    Some(Connection { reader, writer, description, signalling, local: local.ip(), since });
                 self.line.flow_up(since, local, proof);
             }
             Err(error) => {
                 match &error {
                     TlsError::Refused(refusal) => tracing::error!(
-                        account = self.settings.account, host = self.settings.host, rule = refusal.rule.as_str(),
-                        reason = refusal.reason, remedy = refusal.hint, "provider refused before any SIP was sent"
+                        account = self.settings.account,
+                        host = self.settings.host,
+                        rule = refusal.rule.as_str(),
+                        reason = refusal.reason,
+                        remedy = refusal.hint,
+                        "provider refused before any SIP was sent"
                     ),
-                    other => tracing::warn!(account = self.settings.account, error = %other, "no connection to the provider"),
+                    other => {
+                        tracing::warn!(account = self.settings.account, error = %other, "no connection to the provider")
+                    }
                 }
                 self.line.flow_down(super::now(), &error.to_string());
                 self.retry();
@@ -200,10 +211,13 @@ impl Task {
     async fn try_addresses(&mut self) -> Result<SipConnection, TlsError> {
         let settings = &self.settings;
         let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
-        let addresses = resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
+        let addresses =
+            resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
         let mut trouble = unreachable("it has no address".to_owned());
         for address in addresses {
-            let allowed = judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+            let allowed = judge(&settings.rules, &Connecting { transport: Transport::Tls })
+                .allowed()
+                .map_err(TlsError::Refused)?;
             match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
                 Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
                 decided => return decided,
@@ -291,7 +305,11 @@ impl Task {
         };
         let same_family = |address: &&IpAddr| address.is_ipv4() == advertised.is_ipv4();
         let Some(bind) = self.settings.bind.iter().find(same_family).copied() else {
-            return self.line.ports_failed(super::now(), call, "[media] bind has no address of the family that phones are told");
+            return self.line.ports_failed(
+                super::now(),
+                call,
+                "[media] bind has no address of the family that phones are told",
+            );
         };
         match self.pool.open(super::now(), bind).await {
             Ok(sockets) => match (sockets.rtp.local_addr(), sockets.rtcp.local_addr()) {

@@ -2,7 +2,8 @@
 //!
 //! A file with a secret must be readable by its owner alone. Secrets come from files and standard input, never from the command line.
 
-use crate::config::{Config, ConfigError, Date, File, FileError, Files};
+use crate::config::{Config, ConfigError, Date, File, FileError, Files, Room};
+use crate::galene::GroupAddress;
 use crate::secret::Secret;
 use std::env;
 use std::fs;
@@ -37,18 +38,44 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         remedy: "Name it with --config; `galene-sips example` prints one".to_owned(),
     })?;
     let readable_by_others = fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
-    Config::parse(File { path, text: &text, readable_by_others }, today(), &Disk)
+    checked(Config::parse(File { path, text: &text, readable_by_others }, today(), &Disk)?)
+}
+
+/// The group of a room, without its token in anything that is shown.
+pub fn group(room: &Room) -> Result<GroupAddress, ConfigError> {
+    GroupAddress::parse(room.group.expose()).map_err(|error| ConfigError {
+        file: format!("[[room]] of {}", room.account).into(),
+        line: 0,
+        what: error.to_string(),
+        remedy: "Copy the invitation from Galène again".to_owned(),
+    })
+}
+
+/// What the configuration cannot check itself, since it knows nothing of Galène.
+fn checked(config: Config) -> Result<Config, ConfigError> {
+    config.rooms.iter().try_for_each(|room| group(room).map(drop))?;
+    Ok(config)
 }
 
 /// Makes a configuration of the three things that a first try needs.
 pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
-    let fail = |file: &Path, what: String, remedy: &str| ConfigError { file: file.to_owned(), line: 0, what, remedy: remedy.to_owned() };
+    let fail = |file: &Path, what: String, remedy: &str| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what,
+        remedy: remedy.to_owned(),
+    };
     let dash = Path::new("-");
     if quick.password_file == dash && quick.group_file == dash {
-        return Err(fail(dash, "standard input cannot give both the password and the invitation".to_owned(), "Put one of them into a file"));
+        return Err(fail(
+            dash,
+            "standard input cannot give both the password and the invitation".to_owned(),
+            "Put one of them into a file",
+        ));
     }
-    let invitation = secret(&quick.group_file)
-        .map_err(|error| fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600"))?;
+    let invitation = secret(&quick.group_file).map_err(|error| {
+        fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600")
+    })?;
     let text = format!(
         "[[account]]\naddress = {account}\npassword_file = {password}\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
         account = quoted(&quick.account),
@@ -59,7 +86,7 @@ pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
     let text = Secret::new(text);
     // relative paths of the command line are relative to where the user stands
     let path = env::current_dir().unwrap_or_default().join("command-line");
-    Config::parse(File { path: &path, text: text.expose(), readable_by_others: false }, today(), &Disk)
+    checked(Config::parse(File { path: &path, text: text.expose(), readable_by_others: false }, today(), &Disk)?)
 }
 
 /// The admin socket of this configuration.

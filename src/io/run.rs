@@ -2,6 +2,7 @@
 
 use super::account::{self, AccountMessage, AccountSettings};
 use super::admin::{AdminError, AdminSocket, Part};
+use super::files;
 use super::log;
 use super::ports::PortPool;
 use super::room::{self};
@@ -10,7 +11,7 @@ use super::tls::{SipIdentity, TlsError, Trust};
 use super::{SystemRandomness, wall_clock};
 use crate::call::{Line, LineConfig};
 use crate::config::{Account, AccountSecret, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat};
-use crate::galene::{self, Credentials, GroupAddress};
+use crate::galene::{self, Credentials};
 use crate::room::{Room, RoomConfig};
 use crate::sip::digest::{Algorithm, Password};
 use crate::sip::{Agent, AgentConfig, Host, Params, SipUri};
@@ -76,13 +77,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     for account in config.accounts {
         let Some(at) = config_rooms.iter().position(|room| room.account == account.address) else { continue };
         let room_config = config_rooms.swap_remove(at);
-        let group = group_address(room_config.group.expose())?;
+        let group = files::group(&room_config)?;
         let credentials = match (room_config.credentials, group.token()) {
             (GroupCredentials::Password { username, password }, _) => Credentials::Password { username, password },
             (GroupCredentials::Invitation, Some(token)) => Credentials::Token(token.duplicate()),
             (GroupCredentials::Invitation, None) => return Err(RunError::Config(no_token())),
         };
-        let room_name = format!("https://{}/group/{}/", group.authority(), group.name());
+        let room_name = group.to_string();
         let room = Room::new(
             RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock() },
             Box::new(SystemRandomness::default()),
@@ -146,15 +147,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
 fn authorities(file: Option<&Path>) -> Result<Trust, TlsError> {
     file.map_or_else(|| Ok(Trust::public()), Trust::only)
-}
-
-fn group_address(text: &str) -> Result<GroupAddress, ConfigError> {
-    GroupAddress::parse(text).map_err(|error| ConfigError {
-        file: "[[room]] group".into(),
-        line: 0,
-        what: error.to_string(),
-        remedy: "Copy the invitation from Galène again".to_owned(),
-    })
 }
 
 fn no_token() -> ConfigError {

@@ -101,8 +101,9 @@ impl Unprotector {
 
     /// Opens the first packet that comes from a source, and returns its index.
     ///
-    /// A stream starts with a rollover counter of 0 at a sequence number that may be anything, so it may have wrapped
-    /// before its first packet gets here. RFC 3711 §3.3.1 would then guess wrong for the whole call; the tag tells.
+    /// Its rollover counter began at 0, and its sequence number should have begun below 2^15 (RFC 4568 §6.4), but of many
+    /// phones it may be anything. So the stream may have wrapped before its first packet got here; RFC 3711 §3.3.1 alone
+    /// would then guess wrong for the whole call. The tag tells which it was.
     fn open_first(&self, header: &RtpHeader, packet: &mut [u8], tag: &[u8]) -> Result<u64, Rejected> {
         let index = u64::from(header.sequence);
         let mut copy = [0; MAX_PACKET];
