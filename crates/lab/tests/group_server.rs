@@ -60,7 +60,7 @@ impl Server {
                 ("closed", json!({ "users": users })),
                 ("moved", json!({ "redirect": "https://elsewhere.example/group/x/" })),
             ];
-            let net = Netns::new(&[NAME]).unwrap();
+            let net = Netns::new(&[NAME], &[]).unwrap();
             let directory = std::env::temp_dir().join(format!("lab-galene-{}-{}", std::process::id(), net.inside()));
             let galene = Galene::start(&net, &directory, NAME, identity.pem(), &identity.key_pem(), &groups).unwrap();
             Running::Real { galene, _net: net, directory }

@@ -6,7 +6,6 @@ use galene_sips::sdp::{
     AudioOffer, Codec, CryptoAttribute, Direction, Offer, OfferedCodec, Profile, SessionDescription,
 };
 use galene_sips::srtp::Suite;
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// How the phone protects its sound, and which sound it speaks.
@@ -66,53 +65,47 @@ pub(super) struct Local {
 }
 
 /// Our description: an offer of everything, or an answer that names one codec and one key.
-pub(super) fn write(
-    local: &Local,
-    version: u64,
-    profile: Profile,
-    codecs: &[OfferedCodec],
-    events: &[(u8, u32)],
-    cryptos: &[CryptoAttribute],
-    mux: bool,
-    direction: Direction,
-    extra: &[String],
-) -> String {
-    let ip = local.rtp.ip();
-    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    let mut formats: Vec<String> = codecs.iter().map(|codec| codec.payload_type.to_string()).collect();
-    formats.extend(events.iter().map(|(payload_type, _)| payload_type.to_string()));
-    let mut text = format!(
-        "v=0\r\no=lab {} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {} {} {}\r\n",
-        local.session,
-        local.rtp.port(),
-        profile.as_str(),
-        formats.join(" ")
-    );
-    let mut line = |value: String| {
-        let _ = write!(text, "a={value}\r\n");
-    };
-    for codec in codecs {
-        line(format!("rtpmap:{} {}", codec.payload_type, codec.codec.rtpmap()));
-        if codec.codec == Codec::Opus {
-            line(format!("fmtp:{} useinbandfec=1", codec.payload_type));
+pub(super) struct Ours<'a> {
+    pub(super) local: &'a Local,
+    pub(super) version: u64,
+    pub(super) profile: Profile,
+    pub(super) codecs: &'a [OfferedCodec],
+    /// telephone-event: payload type and clock.
+    pub(super) events: &'a [(u8, u32)],
+    pub(super) cryptos: &'a [CryptoAttribute],
+    pub(super) mux: bool,
+    pub(super) direction: Direction,
+    pub(super) extra_lines: &'a [String],
+}
+
+impl Ours<'_> {
+    pub(super) fn text(&self) -> String {
+        let address = self.local.rtp.ip();
+        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+        let codecs = self.codecs.iter().map(|codec| codec.payload_type);
+        let formats: Vec<String> =
+            codecs.chain(self.events.iter().map(|(event, _)| *event)).map(|format| format.to_string()).collect();
+        let mut lines = vec![
+            "v=0".to_owned(),
+            format!("o=lab {} {} IN {family} {address}", self.local.session, self.version),
+            "s=-".into(),
+            format!("c=IN {family} {address}"),
+            "t=0 0".into(),
+            format!("m=audio {} {} {}", self.local.rtp.port(), self.profile.as_str(), formats.join(" ")),
+        ];
+        for codec in self.codecs {
+            lines.push(format!("a=rtpmap:{} {}", codec.payload_type, codec.codec.rtpmap()));
+            if codec.codec == Codec::Opus {
+                lines.push(format!("a=fmtp:{} useinbandfec=1", codec.payload_type));
+            }
         }
+        lines.extend(self.events.iter().map(|(event, clock)| format!("a=rtpmap:{event} telephone-event/{clock}")));
+        lines.extend(self.cryptos.iter().map(|crypto| format!("a=crypto:{}", crypto.to_value())));
+        lines.push(if self.mux { "a=rtcp-mux".into() } else { format!("a=rtcp:{}", self.local.rtcp) });
+        lines.push(format!("a={}", self.direction.as_str()));
+        lines.extend(self.extra_lines.iter().cloned());
+        lines.join("\r\n") + "\r\n"
     }
-    for (payload_type, clock) in events {
-        line(format!("rtpmap:{payload_type} telephone-event/{clock}"));
-    }
-    for crypto in cryptos {
-        line(format!("crypto:{}", crypto.to_value()));
-    }
-    if mux {
-        line("rtcp-mux".into());
-    } else {
-        line(format!("rtcp:{}", local.rtcp));
-    }
-    line(direction.as_str().into());
-    for extra in extra {
-        let _ = write!(text, "{extra}\r\n");
-    }
-    text
 }
 
 /// The codecs under the payload types that an offer of ours gives them.

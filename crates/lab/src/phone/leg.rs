@@ -1,7 +1,7 @@
 //! The offer/answer side of the phone's calls: from an INVITE to sockets, keys and sound.
 
 use super::call::{Call, CallFailed, Ended, Reoffer};
-use super::description::{self, Local, MediaOptions};
+use super::description::{self, Local, MediaOptions, Ours};
 use super::media::{Command, Contexts, Media, Shared, Source};
 use super::{Pickup, Worker, failed};
 use crate::Outcome;
@@ -77,33 +77,34 @@ impl Leg {
 
     fn offer(&self, cryptos: &[CryptoAttribute], direction: Direction) -> String {
         let media = &self.media;
-        description::write(
-            &self.local,
-            self.version,
-            media.profile,
-            &description::offered(&media.codecs),
-            &description::events(&media.codecs),
+        Ours {
+            local: &self.local,
+            version: self.version,
+            profile: media.profile,
+            codecs: &description::offered(&media.codecs),
+            events: &description::events(&media.codecs),
             cryptos,
-            media.rtcp_mux,
+            mux: media.rtcp_mux,
             direction,
-            &media.extra_lines,
-        )
+            extra_lines: &media.extra_lines,
+        }
+        .text()
     }
 
     fn answer(&self, settled: &Settled) -> String {
         let line = settled.keys.as_ref().map(|(ours, _)| copy(ours));
-        let events: Vec<(u8, u32)> = settled.event.into_iter().collect();
-        description::write(
-            &self.local,
-            self.version,
-            settled.profile,
-            &[settled.codec],
-            &events,
-            line.as_slice(),
-            settled.mux,
-            settled.direction,
-            &self.media.extra_lines,
-        )
+        Ours {
+            local: &self.local,
+            version: self.version,
+            profile: settled.profile,
+            codecs: &[settled.codec],
+            events: settled.event.as_slice(),
+            cryptos: line.as_slice(),
+            mux: settled.mux,
+            direction: settled.direction,
+            extra_lines: &self.media.extra_lines,
+        }
+        .text()
     }
 
     /// Takes their answer to an offer of ours.
@@ -345,18 +346,18 @@ impl Worker {
             _ => keying::offer(&leg.media.suites, &mut self.random),
         };
         leg.version += 1;
-        let events: Vec<(u8, u32)> = talking.event.into_iter().collect();
-        let mut text = description::write(
-            &leg.local,
-            leg.version,
-            talking.profile,
-            &[talking.codec],
-            &events,
-            &cryptos,
-            talking.mux,
+        let ours = Ours {
+            local: &leg.local,
+            version: leg.version,
+            profile: talking.profile,
+            codecs: &[talking.codec],
+            events: talking.event.as_slice(),
+            cryptos: &cryptos,
+            mux: talking.mux,
             direction,
-            &leg.media.extra_lines,
-        );
+            extra_lines: &leg.media.extra_lines,
+        };
+        let mut text = ours.text();
         for (what, by) in &reoffer.replace {
             text = text.replace(what, by);
         }
@@ -414,7 +415,7 @@ fn contexts(rules: &Rules, keys: Option<&(CryptoAttribute, CryptoAttribute)>) ->
     };
     let proof = judge(rules, &facts).allowed().map_err(|refusal| refusal.to_string())?;
     let master = |line: &CryptoAttribute| MasterKey::new(suite, line.key.duplicate());
-    Ok(Some((Protector::new(&proof, &master(ours)?)?, Unprotector::new(&proof, &master(theirs)?)?)))
+    Ok(Some(Box::new((Protector::new(&proof, &master(ours)?)?, Unprotector::new(&proof, &master(theirs)?)?))))
 }
 
 /// A second copy of a line; the key is wiped in each on its own.

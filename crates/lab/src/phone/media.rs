@@ -17,7 +17,7 @@ const FRAME: usize = SampleRate::Hz48000.frame();
 const KEPT: usize = 1_000;
 
 /// SRTP in both directions; without, sound goes in clear.
-pub(super) type Contexts = Option<(Protector, Unprotector)>;
+pub(super) type Contexts = Option<Box<(Protector, Unprotector)>>;
 
 /// What the dialog tells the sound.
 pub(super) enum Command {
@@ -110,7 +110,7 @@ impl Media {
         let mut speaking: VecDeque<(Vec<i16>, usize, oneshot::Sender<()>)> = VecDeque::new();
         let mut beat = interval(Duration::from_millis(20));
         beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut report = interval(Duration::from_secs(2));
+        let mut report = interval(Duration::from_secs(1));
         let (mut rtp, mut rtcp) = (vec![0; 2048], vec![0; 2048]);
         let mut talking_ssrc = None;
         loop {
@@ -170,7 +170,7 @@ impl Media {
             payload,
         };
         let bytes = match &mut self.contexts {
-            Some((protector, _)) => protector.rtp(&packet)?.as_bytes().to_vec(),
+            Some(contexts) => contexts.0.rtp(&packet)?.as_bytes().to_vec(),
             None => clear_packet(&packet),
         };
         source.sequence = source.sequence.wrapping_add(1);
@@ -189,7 +189,7 @@ impl Media {
 
     /// An SR with our name, as any phone sends (RFC 3550 §6.4.1); not in clear.
     async fn report(&mut self) -> Outcome<()> {
-        let Some((protector, _)) = &mut self.contexts else { return Ok(()) };
+        let Some(contexts) = &mut self.contexts else { return Ok(()) };
         if self.source.packets == 0 {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl Media {
         };
         let ssrc = Ssrc(self.source.ssrc);
         let compound = rtcp::Compound { ssrc, sender: Some(sender), blocks: &[], cname: "lab", goodbye: false };
-        let sealed = protector.rtcp(&compound.to_bytes())?;
+        let sealed = contexts.0.rtcp(&compound.to_bytes())?;
         // Where both share a port, RTCP comes from the RTP port too (RFC 5761 §4).
         let socket = if self.remote.0 == self.remote.1 { &self.rtp } else { &self.rtcp };
         let _ = socket.send_to(sealed.as_bytes(), self.remote.1).await;
@@ -214,7 +214,7 @@ impl Media {
     fn receive_rtp(&mut self, packet: &mut [u8], from: SocketAddr, talker: &mut Talker, talking: &mut Option<Ssrc>) {
         let now = Instant::now();
         let opened = match &mut self.contexts {
-            Some((_, unprotector)) => unprotector.rtp(packet).ok().map(|packet| (packet.header, packet.payload)),
+            Some(contexts) => contexts.1.rtp(packet).ok().map(|packet| (packet.header, packet.payload)),
             None => RtpHeader::parse(packet).and_then(|header| Some((header, header.payload(packet)?))),
         };
         let mut record = self.shared.lock();
@@ -237,7 +237,7 @@ impl Media {
 
     fn receive_rtcp(&mut self, packet: &mut [u8]) {
         let opened = match &mut self.contexts {
-            Some((_, unprotector)) => unprotector.rtcp(packet).is_ok(),
+            Some(contexts) => contexts.1.rtcp(packet).is_ok(),
             None => true,
         };
         let mut record = self.shared.lock();

@@ -157,7 +157,7 @@ impl Phone {
             events: events.clone(),
             changes,
         };
-        let connection = worker.connect().await?;
+        let connection = connect(&options).await?;
         let task = tokio::spawn(async move { worker.run(connection, wished).await }).abort_handle();
         Ok(Phone { options, wishes, events, changed, incoming: tokio::sync::Mutex::new(incoming), task })
     }
@@ -240,6 +240,13 @@ fn uuid(random: &mut dyn Random) -> String {
 
 type Connection = TlsStream<TcpStream>;
 
+async fn connect(options: &PhoneOptions) -> Outcome<Connection> {
+    let stream = TcpStream::connect(options.server).await?;
+    stream.set_nodelay(true)?;
+    let name = server_name(&options.server_name)?;
+    Ok(TlsConnector::from(options.tls.clone()).connect(name, stream).await?)
+}
+
 /// The phone's task: the agent, its connection, its calls.
 struct Worker {
     agent: Agent,
@@ -254,13 +261,6 @@ struct Worker {
 }
 
 impl Worker {
-    async fn connect(&self) -> Outcome<Connection> {
-        let stream = TcpStream::connect(self.options.server).await?;
-        stream.set_nodelay(true)?;
-        let name = server_name(&self.options.server_name)?;
-        Ok(TlsConnector::from(self.options.tls.clone()).connect(name, stream).await?)
-    }
-
     async fn run(&mut self, connection: Connection, mut wished: mpsc::UnboundedReceiver<Wish>) {
         let mut connection = Some(connection);
         loop {
@@ -271,7 +271,7 @@ impl Worker {
                 self.agent.flow_down(Instant::now());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
-            connection = self.connect().await.ok();
+            connection = connect(&self.options).await.ok();
         }
     }
 
