@@ -196,6 +196,8 @@ async fn the_registrar_can_misbehave() {
 
     let bob = lab.phone("bob").await;
     let (call, incoming) = connect(&ann, &bob, MediaOptions::default()).await;
+    let acknowledged = |event: &Event| matches!(event, Event::Acknowledged { .. });
+    assert!(bob.wait_for(SOON, acknowledged).await.is_some());
     // A connection breaks under a call: the phone comes back, and hanging up still reaches the other.
     let bindings = lab.registrar.bindings("ann");
     lab.registrar.close(Some("ann"));
