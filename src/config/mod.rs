@@ -1,7 +1,7 @@
 //! The configuration file: TOML in, a checked [`Config`] out, or one error that names file, line, reason and remedy.
 //!
 //! Pure over its text. Secrets come from the files that it names, through [`Files`], which `io` implements; they live in
-//! [`Secret`](crate::secret::Secret)s from there on. A key exists only if this version enforces it; any other is an error.
+//! `Secret`s from there on. A key exists only if this version enforces it; any other is an error.
 //! There is no other way to weaken a rule than `[[policy.exception]]`, and this version honours none.
 
 mod account;

@@ -1,7 +1,7 @@
 //! The task of one room: all its sockets, its WebSockets, and its 20 ms beat, fed to [`room::Room`](crate::room::Room).
 //!
 //! One task and one timer for all calls of the group. The only function that writes to a phone takes a
-//! [`Sealed`](crate::srtp::Sealed) packet.
+//! [`Sealed`] packet.
 
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
