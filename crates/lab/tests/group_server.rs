@@ -242,6 +242,19 @@ async fn the_status_says_where_the_group_is() {
 }
 
 #[tokio::test]
+async fn a_server_with_a_canonical_name_sends_everybody_there() {
+    // Only the laboratory's: the real one takes the name from a file that the tests do not write.
+    let authority = Authority::new("lab").unwrap();
+    let tls = authority.issue(Kind::Good, NAME).unwrap().server_config(Tls::Both).unwrap();
+    let mut options = GroupServerOptions::new(tls).with_group("conf", GroupDescription::open("Lab"));
+    options.canonical_host = Some("other.lab.example".into());
+    let server = Server { authority, running: Running::Lab(GroupServer::start(options).await.unwrap()) };
+    let (status, fields, _) = server.get("/group/conf/.status").await;
+    assert_eq!(status, "HTTP/1.1 301 Moved Permanently");
+    assert!(fields.contains("location: https://other.lab.example/group/conf/.status"), "{fields}");
+}
+
+#[tokio::test]
 async fn joining_and_leaving_is_told_in_order() {
     let server = Server::start().await;
     let mut ann = server.connect("ann").await;
