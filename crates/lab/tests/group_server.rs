@@ -6,7 +6,9 @@ use futures_util::{SinkExt, StreamExt};
 use galene_sips::galene::Event;
 use galene_sips_lab::certificates::{Authority, Kind, Tls, server_name};
 use galene_sips_lab::group_peer::{GroupPeer, JoinOptions};
-use galene_sips_lab::group_server::{GroupDescription, GroupServer, GroupServerOptions, OBSERVE, OP, PRESENT};
+use galene_sips_lab::group_server::{
+    GroupCodec, GroupDescription, GroupServer, GroupServerOptions, OBSERVE, OP, PRESENT,
+};
 use galene_sips_lab::measure::tone_share;
 use galene_sips_lab::real::{galene::Galene, netns::Netns};
 use galene_sips_lab::sound::sine;
@@ -56,8 +58,9 @@ impl Server {
                 "wildcard-user": { "password": { "type": "wildcard" }, "permissions": "present" },
             });
             let groups = [
-                ("conf", open),
+                ("conf", open.clone()),
                 ("closed", json!({ "users": users })),
+                ("pcm", json!({ "codecs": ["pcmu"], "wildcard-user": open["wildcard-user"] })),
                 ("moved", json!({ "redirect": "https://elsewhere.example/group/x/" })),
             ];
             let net = Netns::new(&[NAME], &[]).unwrap();
@@ -74,9 +77,12 @@ impl Server {
                 redirect: Some("https://elsewhere.example/group/x/".into()),
                 ..GroupDescription::default()
             };
+            let pcm =
+                GroupDescription { wildcard: Some(PRESENT), codec: GroupCodec::Pcmu, ..GroupDescription::default() };
             let options = GroupServerOptions::new(identity.server_config(Tls::Both).unwrap())
                 .with_group("conf", users(open))
                 .with_group("closed", users(GroupDescription::default()))
+                .with_group("pcm", pcm)
                 .with_group("moved", moved);
             Running::Lab(GroupServer::start(options).await.unwrap())
         };
@@ -88,6 +94,18 @@ impl Server {
             Running::Lab(server) => server.address(),
             Running::Real { galene, .. } => galene.address(),
         }
+    }
+
+    /// Stops the server as a signal does, or lets it go on.
+    fn freeze(&self, frozen: bool) {
+        match &self.running {
+            Running::Lab(server) => server.freeze(frozen),
+            Running::Real { galene, .. } => galene.signal(if frozen { "STOP" } else { "CONT" }).unwrap(),
+        }
+    }
+
+    async fn peer(&self, name: &str) -> GroupPeer {
+        GroupPeer::join(JoinOptions::new(self.url("conf"), name)).await.unwrap()
     }
 
     fn url(&self, group: &str) -> String {
@@ -221,6 +239,19 @@ async fn the_status_says_where_the_group_is() {
     let (status, fields, _) = server.get("/group/conf/.status.json").await;
     assert_eq!(status, "HTTP/1.1 308 Permanent Redirect");
     assert!(fields.contains("location: /group/conf/.status"), "{fields}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_canonical_name_sends_everybody_there() {
+    // Only the laboratory's: the real one takes the name from a file that the tests do not write.
+    let authority = Authority::new("lab").unwrap();
+    let tls = authority.issue(Kind::Good, NAME).unwrap().server_config(Tls::Both).unwrap();
+    let mut options = GroupServerOptions::new(tls).with_group("conf", GroupDescription::open("Lab"));
+    options.canonical_host = Some("other.lab.example".into());
+    let server = Server { authority, running: Running::Lab(GroupServer::start(options).await.unwrap()) };
+    let (status, fields, _) = server.get("/group/conf/.status").await;
+    assert_eq!(status, "HTTP/1.1 301 Moved Permanently");
+    assert!(fields.contains("location: https://other.lab.example/group/conf/.status"), "{fields}");
 }
 
 #[tokio::test]
@@ -506,4 +537,72 @@ async fn who_loses_present_loses_the_stream_and_may_publish_again_later() {
     assert!(ann.wait_after(ann_seen, SOON, may).await.is_some());
     ann.publish(sine(48_000, 440.0, 0.5, 48_000)).await;
     assert!(op.wait_until_heard("Ann", SOON).await);
+}
+
+fn tone(seconds: usize) -> Vec<i16> {
+    sine(48_000, 440.0, 0.5, seconds * 48_000)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_opus_refuses_the_medium() {
+    let server = Server::start().await;
+    let peer = GroupPeer::join(JoinOptions::new(server.url("pcm"), "Ann")).await.unwrap();
+    let refused = peer.wait_for(SOON, |event| matches!(event, Event::CodecRefused { source: None }));
+    tokio::select! { () = peer.publish(tone(1)) => panic!("published"), event = refused => assert!(event.is_some()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_may_have_ice_restarted_without_a_loss() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    let offers = || bob.messages().into_iter().filter(|text| text.contains(r#""type":"offer""#)).collect::<Vec<_>>();
+    let restarting = async {
+        assert!(bob.wait_until_heard("Ann", SOON).await);
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let offer: Value = serde_json::from_str(&offers()[0]).unwrap();
+            bob.raw(json!({ "type": "renegotiate", "id": offer["id"] }));
+        }
+    };
+    tokio::join!(ann.publish(tone(3)), restarting);
+    assert_eq!(offers().len(), 3);
+    let ufrag = |text: &String| text.split("ice-ufrag:").nth(1).unwrap().split("\\r").next().unwrap().to_owned();
+    assert_ne!(ufrag(&offers()[0]), ufrag(&offers()[1]), "a restart has new credentials (RFC 8445 §9)");
+    let hearing = bob.hearing().remove("Ann").unwrap();
+    assert_eq!((hearing.lost, hearing.streams), (0, 1));
+    assert!(hearing.packets > 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_stream_is_closed_and_not_offered_again() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    bob.ignore(ann.id());
+    ann.publish(tone(1)).await;
+    ann.unpublish();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(bob.hearing().is_empty());
+    let count = |kind: &str| bob.messages().iter().filter(|text| text.contains(&format!(r#""type":"{kind}""#))).count();
+    assert_eq!(count("offer"), 1);
+    assert_eq!(count("close"), 2, "one for the abort, one when the sender stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_goes_on_where_it_stopped() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    let freezing = async {
+        assert!(bob.wait_until_heard("Ann", SOON).await);
+        server.freeze(true);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = bob.hearing()["Ann"].packets;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(bob.hearing()["Ann"].packets, before);
+        server.freeze(false);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let burst = bob.hearing()["Ann"].packets - before;
+        assert!(burst > 60, "what the kernel kept comes at once, but {burst} packets came");
+    };
+    tokio::join!(ann.publish(tone(4)), freezing);
+    assert!(!bob.events().iter().any(|(_, event)| matches!(event, Event::Gone { .. })));
 }

@@ -5,12 +5,15 @@
 use galene_sips::sdp::{Codec, Direction, Profile};
 use galene_sips::sip::{Event, Message};
 use galene_sips::srtp::Suite;
-use galene_sips_lab::certificates::{Authority, Kind, Tls};
+use galene_sips_lab::certificates::{Authority, Kind, Tls, server_name};
 use galene_sips_lab::measure::tone_share;
 use galene_sips_lab::phone::{Call, Ended, MediaOptions, Phone, PhoneOptions, Pickup, Reoffer};
 use galene_sips_lab::registrar::{Algorithm, Registrar, RegistrarOptions};
+use galene_sips_lab::relay::{Relay, Way, Weather};
 use galene_sips_lab::sound::sine;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 
 const DOMAIN: &str = "sip.lab.example";
 const SOON: Duration = Duration::from_secs(5);
@@ -196,6 +199,8 @@ async fn the_registrar_can_misbehave() {
 
     let bob = lab.phone("bob").await;
     let (call, incoming) = connect(&ann, &bob, MediaOptions::default()).await;
+    let acknowledged = |event: &Event| matches!(event, Event::Acknowledged { .. });
+    assert!(bob.wait_for(SOON, acknowledged).await.is_some());
     // A connection breaks under a call: the phone comes back, and hanging up still reaches the other.
     let bindings = lab.registrar.bindings("ann");
     lab.registrar.close(Some("ann"));
@@ -233,4 +238,108 @@ async fn a_clear_call_is_possible_between_phones_that_do_not_mind() {
     let (call, incoming) = connect(&ann, &bob, MediaOptions::clear()).await;
     assert_eq!(call.suite(), None);
     check_sound(&call, &incoming).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_and_forged_packets_are_counted_and_not_heard() {
+    let lab = Lab::start().await;
+    let (ann, bob) = (lab.phone("ann").await, lab.phone("bob").await);
+    let (call, incoming) = connect(&ann, &bob, MediaOptions::default()).await;
+    check_sound(&call, &incoming).await;
+    call.set_sending(false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = incoming.statistics();
+    let packets = call.sent_packets();
+    for packet in packets.iter().rev().take(20) {
+        call.inject(packet.clone());
+        let mut forged = packet.clone();
+        forged[3] = forged[3].wrapping_add(100);
+        call.inject(forged);
+    }
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    stranger.send_to(&packets[0], call.remote()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let after = incoming.statistics();
+    assert_eq!(after.received, before.received);
+    assert_eq!(after.rejected, before.rejected + 41);
+
+    call.set_sending(true);
+    call.change_source();
+    check_sound(&call, &incoming).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_port_for_rtp_and_rtcp() {
+    let lab = Lab::start().await;
+    let (ann, bob) = (lab.phone("ann").await, lab.phone("bob").await);
+    let media = MediaOptions { rtcp_mux: true, ..MediaOptions::default() };
+    let (call, incoming) = connect(&ann, &bob, media).await;
+    assert!(call.answer().contains("a=rtcp-mux"));
+    check_sound(&call, &incoming).await;
+    check_sound(&incoming, &call).await;
+    assert!(call.statistics().rtcp > 0 && incoming.statistics().rtcp > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_a_bad_network_is_still_understood() {
+    let lab = Lab::start().await;
+    let (ann, bob) = (lab.phone("ann").await, lab.phone("bob").await);
+    let (call, incoming) = connect(&ann, &bob, MediaOptions::default()).await;
+    let weather = Weather {
+        loss: 0.05,
+        delay: Duration::from_millis(30),
+        jitter: Duration::from_millis(20),
+        duplication: 0.05,
+        ..Weather::default()
+    };
+    let relay = Relay::start(call.remote(), weather, 5).await.unwrap();
+    call.send_to(relay.address(), relay.address());
+    incoming.clear_heard();
+    call.speak(sine(48_000, 440.0, 0.5, 3 * 48_000)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let heard = incoming.heard();
+    let from = heard.iter().position(|sample| sample.unsigned_abs() > 4_000).unwrap() + 4_800;
+    assert!(tone_share(&heard[from..from + 96_000], 48_000, 440.0) > 0.7);
+    let (all, lost) = relay.counts(Way::There);
+    assert!(all > 140 && lost > 0, "{lost} of {all}");
+    assert!(incoming.statistics().rejected > 0, "the doubled ones");
+}
+
+#[tokio::test]
+async fn the_registrar_answers_pings_and_says_what_it_lacks() {
+    let lab = Lab::start().await;
+    let stream = TcpStream::connect(lab.registrar.address()).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(lab.authority.client_config().unwrap());
+    let mut stream = connector.connect(server_name(DOMAIN).unwrap(), stream).await.unwrap();
+    let mut pong = [0; 2];
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    tokio::time::timeout(SOON, stream.read_exact(&mut pong)).await.unwrap().unwrap();
+    assert_eq!(&pong, b"\r\n");
+    lab.registrar.behave(|behaviour| behaviour.answers_pings = false);
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(200), stream.read_exact(&mut pong)).await.is_err());
+
+    let statuses = || -> Vec<u16> {
+        let responses = lab.registrar.log().into_iter().filter_map(|logged| match logged.message {
+            Message::Response(response) => Some(response.status),
+            Message::Request(_) => None,
+        });
+        responses.collect()
+    };
+    lab.registrar.behave(|behaviour| behaviour.lacks_outbound = true);
+    let _ann = Phone::start(lab.options("ann")).await.unwrap();
+    tokio::time::timeout(SOON, async {
+        while !statuses().contains(&439) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("439 First Hop Lacks Outbound Support");
+    lab.registrar.behave(|behaviour| {
+        behaviour.lacks_outbound = false;
+        behaviour.min_expires = Some(1_800);
+    });
+    let bob = Phone::start(lab.options("bob")).await.unwrap();
+    assert!(bob.registered(SOON).await, "it asks again for as long as it must");
+    assert!(statuses().contains(&423));
 }
