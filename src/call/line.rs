@@ -297,7 +297,7 @@ impl Line {
         let number = self.numbers.next_number();
         let (rules, random) = (&self.config.rules, &mut *self.random);
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            PhoneCall::incoming(number, dialog, key.clone(), request, rules, signalling, random)
+            PhoneCall::incoming(number, dialog, key, request, rules, signalling, random)
         }));
         match judged {
             Ok(Ok(call)) => {
@@ -371,7 +371,7 @@ impl Line {
     fn answer(&mut self, now: Instant, number: CallNumber) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let State::AwaitRoom { invite } = &call.state else { return };
-        let (invite, body) = (invite.clone(), call.answer());
+        let (invite, body) = (*invite, call.answer());
         let Some(body) = body else { return };
         call.state = State::Talking { since: now, acknowledged: false };
         tracing::info!(call = %number, participant = call.participant, "answered");
@@ -415,7 +415,7 @@ impl Line {
         if let Some(State::AwaitPorts { invite, .. } | State::AwaitRoom { invite }) =
             self.calls.get(&number).map(|call| &call.state)
         {
-            let invite = invite.clone();
+            let invite = *invite;
             self.agent.respond(now, invite, reply);
         }
     }

@@ -124,7 +124,7 @@ impl PhoneCall {
     /// The ports are open: what the room needs to let the phone in.
     pub(super) fn ports_opened(&mut self, advertised: SocketAddr, rtcp_port: u16) -> Option<LegSetup> {
         let State::AwaitPorts { invite, .. } = &self.state else { return None };
-        let next = State::AwaitRoom { invite: invite.clone() };
+        let next = State::AwaitRoom { invite: *invite };
         let State::AwaitPorts { keys, .. } = std::mem::replace(&mut self.state, next) else { return None };
         self.local = Some((advertised, rtcp_port));
         let Keys { protector, unprotector, .. } = *keys;

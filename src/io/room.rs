@@ -1,7 +1,7 @@
 //! The task of one room: all its sockets, its WebSockets, and its 20 ms beat, fed to [`room::Room`](crate::room::Room).
 //!
 //! One task and one timer for all calls of the group. The only function that writes to a phone takes a
-//! [`Sealed`](crate::srtp::Sealed) packet.
+//! [`Sealed`] packet.
 
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
@@ -107,7 +107,7 @@ pub async fn run(
                 Some(message) => task.message(message),
                 None => open = false,
             },
-            Some((connection, generation, what)) = from_websockets.recv() => task.from_websocket(connection, generation, what),
+            Some((connection, generation, what)) = from_websockets.recv() => task.websocket_said(connection, generation, what),
             (key, from, length) = poll_fn(|context| task.receive(context, &mut buffer)) => {
                 task.datagram(key, from, &mut buffer[..length]);
             }
@@ -133,7 +133,7 @@ impl Task {
         }
     }
 
-    fn from_websocket(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
+    fn websocket_said(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
         let Some(websocket) =
             self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation)
         else {
@@ -286,9 +286,9 @@ async fn bind_towards(server: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)>
 fn receive_from(socket: &UdpSocket, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketAddr, usize)> {
     loop {
         let mut read = ReadBuf::new(buffer);
-        match ready!(socket.poll_recv_from(context, &mut read)) {
-            Ok(from) => return Poll::Ready((from, read.filled().len())),
-            Err(_) => {} // an ICMP error of an earlier packet: the next read is a new one
+        // an error is that of an earlier packet (ICMP): the next read is a new one
+        if let Ok(from) = ready!(socket.poll_recv_from(context, &mut read)) {
+            return Poll::Ready((from, read.filled().len()));
         }
     }
 }
