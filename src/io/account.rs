@@ -10,6 +10,7 @@ use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Tls
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
+use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -125,7 +126,10 @@ pub async fn run(
         tokio::select! {
             read = read(task.connection.as_mut(), &mut buffer) => match read {
                 Ok(0) => task.lost("the provider closed the connection"),
-                Ok(length) => task.line.handle_bytes(super::now(), &buffer[..length]),
+                Ok(length) => {
+                    tracing::trace!(account = task.settings.account, message = start_line(&buffer[..length]), "received");
+                    task.line.handle_bytes(super::now(), &buffer[..length]);
+                }
                 Err(error) => task.lost(&format!("the connection to the provider broke: {error}")),
             },
             Some(event) = room_events.recv() => task.line.room_event(super::now(), event),
@@ -286,6 +290,7 @@ impl Task {
 
     async fn write(&mut self, bytes: &[u8]) {
         let Some(connection) = &mut self.connection else { return };
+        tracing::trace!(account = self.settings.account, message = start_line(bytes), "sent");
         let written = timeout(WRITE_PATIENCE, async {
             connection.writer.write_all(bytes).await?;
             connection.writer.flush().await
@@ -329,4 +334,10 @@ impl Task {
             tracing::error!(account = self.settings.account, "the room's task is gone");
         }
     }
+}
+
+/// What a message is, for the log: its first line, which holds no credential and no key.
+fn start_line(bytes: &[u8]) -> String {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    printable(&String::from_utf8_lossy(&line[..line.len().min(120)])).to_string()
 }
