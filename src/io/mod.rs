@@ -4,14 +4,14 @@
 //! whatever comes first, feeds it to its machine, and carries out what the machine asks for.
 
 pub mod account;
-// pub mod admin;
-// pub mod files;
+pub mod admin;
+pub mod files;
 pub mod group;
-// pub mod log;
+pub mod log;
 pub mod ports;
 pub mod resolve;
 pub mod room;
-// pub mod run;
+pub mod run;
 pub mod store;
 pub mod tls;
 

@@ -379,3 +379,6 @@ impl Digest {
         value
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,10 +205,10 @@ impl Agent {
             return;
         }
         let bytes = response.to_bytes();
-        if !self.send(bytes.clone()) {
-            if let Some(transaction) = self.servers.by_key(key) {
-                transaction.keep_for_next_flow();
-            }
+        if !self.send(bytes.clone())
+            && let Some(transaction) = self.servers.by_key(key)
+        {
+            transaction.keep_for_next_flow();
         }
         if let Some(id) = dialog.filter(|_| reply.status >= 200) {
             self.answered(now, id, key, &request, &reply, bytes);

@@ -56,3 +56,18 @@ fn the_gateway_calls_the_phone() {
     world.run(LONG);
     world.assert_empty();
 }
+
+#[test]
+fn a_call_outlives_its_flow_and_is_ended_over_the_next_one() {
+    let mut world = World::registered(4);
+    let (gateway, _) = world.talking();
+    world.disconnect(GATEWAY);
+    world.run(Duration::from_secs(5));
+    assert!(world.take(GATEWAY).iter().all(|event| !matches!(event, Event::Terminated { .. })), "the call goes on");
+    world.connect(GATEWAY);
+    world.run(MOMENT);
+    world.agents[GATEWAY].bye(world.now, gateway, None);
+    assert!(world.take(PHONE).iter().any(|event| matches!(event, Event::Bye { .. })));
+    world.run(LONG);
+    world.assert_empty();
+}

@@ -20,10 +20,6 @@ impl Seeded {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }
 
 impl Random for Seeded {
@@ -141,7 +137,6 @@ impl World {
             let next = self.agents.iter().filter_map(Agent::wake).min();
             match next.filter(|next| *next <= end) {
                 Some(next) => {
-                    assert!(self.agents.iter().all(|agent| agent.wake() != Some(self.now)) || next > self.now || true);
                     self.now = self.now.max(next);
                     for agent in &mut self.agents {
                         if agent.wake().is_some_and(|wake| wake <= self.now) {
@@ -227,12 +222,6 @@ impl World {
         if self.up[to] {
             self.agents[to].handle_bytes(self.now, &bytes);
         }
-    }
-
-    /// Bytes for an agent that the other did not send.
-    pub(super) fn inject(&mut self, to: usize, text: &str) {
-        self.hand_over(to, text.as_bytes().to_vec());
-        self.deliver();
     }
 
     pub(super) fn take(&mut self, who: usize) -> Vec<Event> {
