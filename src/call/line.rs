@@ -5,7 +5,7 @@
 
 use super::phone_call::{Declined, PhoneCall, State};
 use crate::keying::Keys;
-use crate::policy::{MayAuthenticate, MediaLevel, Rules, SignallingLevel};
+use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
 use crate::room::{Direction, EndReason, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
 use crate::units::{CallNumber, CallNumbers, Random};
@@ -174,7 +174,8 @@ impl Line {
 
     /// No ports could be had.
     pub fn ports_failed(&mut self, now: Instant, number: CallNumber, why: &str) {
-        tracing::error!(call = %number, why, "call refused");
+        let remedy = "look at [media]: bind, ports and public_address";
+        tracing::error!(call = %number, why, remedy, "call refused");
         self.reply(now, number, Reply::new(503, "Service Unavailable").with_header("Retry-After", "30"));
         self.calls.remove(&number);
         self.pump(now);
@@ -185,7 +186,9 @@ impl Line {
         match event {
             RoomEvent::Ready { call } => self.answer(now, call),
             RoomEvent::Refused { call, reason } => {
-                tracing::warn!(%call, reason = reason.reason, "the group does not let the caller in");
+                let remedy =
+                    "check with Galène that the group exists and that its invitation is valid and lets people speak";
+                tracing::warn!(%call, reason = reason.reason, remedy, "call refused: the group does not let the caller in");
                 let phrase = sip::reason_phrase(reason.sip_status);
                 self.reply(
                     now,
@@ -252,7 +255,8 @@ impl Line {
                 self.registration = Ok(now);
             }
             Event::RegistrationFailed { status, reason, hint, retry_in } => {
-                tracing::warn!(account = self.config.account, ?status, reason, hint, ?retry_in, "not registered");
+                let (account, remedy) = (&self.config.account, hint);
+                tracing::warn!(account, status, reason, remedy, ?retry_in, "not registered");
                 self.registration = Err(reason);
             }
             Event::Unregistered => {
@@ -274,7 +278,7 @@ impl Line {
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
             Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
             Event::ChallengeRefused { reason, hint } => {
-                tracing::warn!(account = self.config.account, reason, hint, "a challenge was not answered");
+                tracing::warn!(account = self.config.account, reason, remedy = hint, "a challenge was not answered");
             }
             Event::Response { .. } => {}
         }
@@ -311,7 +315,7 @@ impl Line {
             Ok(Err(declined)) => {
                 tracing::warn!(
                     call = %number, account = self.config.account, status = declined.status, reason = declined.reason,
-                    remedy = declined.hint, rule = ?declined.rule, "call refused"
+                    remedy = declined.hint, rule = declined.rule.map(Rule::as_str), "call refused"
                 );
                 self.agent.respond(now, key, refusal(&declined));
             }
@@ -354,7 +358,8 @@ impl Line {
             }
             Ok(Err(declined)) => {
                 tracing::warn!(
-                    call = %number, status = declined.status, reason = declined.reason, remedy = declined.hint,
+                    call = %number, account = self.config.account, status = declined.status, reason = declined.reason,
+                    remedy = declined.hint, rule = declined.rule.map(Rule::as_str),
                     "change refused, the call goes on as it was"
                 );
                 self.agent.respond(now, key, refusal(&declined));

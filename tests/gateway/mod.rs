@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod scene;
+pub(crate) mod schema;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -134,6 +137,11 @@ impl Gateway {
         assert!(Command::new("kill").arg(self.id().to_string()).status().await.unwrap().success());
         let status = self.ended().await;
         (status, start.elapsed())
+    }
+
+    /// SIGKILL: a crash.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// Waits for its end.
