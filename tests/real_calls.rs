@@ -86,7 +86,11 @@ async fn both_are_heard(rig: &Rig, phone: &mut Linphone, peer: &GroupPeer, name:
     for (who, heard, rate, hz) in heard {
         let expected = rate as usize * seconds() as usize;
         let share = tone_share(heard, rate, hz);
-        println!("{when}: {who} heard {} s, {:.2} % of its power at {hz} Hz", heard.len() / rate as usize, 100.0 * share);
+        println!(
+            "{when}: {who} heard {} s, {:.2} % of its power at {hz} Hz",
+            heard.len() / rate as usize,
+            100.0 * share
+        );
         let length = heard.len();
         assert!(length >= expected * 95 / 100, "{when}: {who} heard {length} of {expected} samples");
         assert!(share >= 0.9, "{when}: {hz} Hz has {share:.3} of the power of what {who} heard");
