@@ -23,7 +23,7 @@ pub mod srtp;
 pub mod audio;
 pub mod room;
 pub mod galene;
-// pub mod call;
+pub mod call;
 
 pub mod config;
 pub mod io;

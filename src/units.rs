@@ -3,6 +3,8 @@
 //! Nothing here knows a protocol. Time is `std::time::Instant`, always passed in as `now`.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The gateway's own number of a call: counts up from 1 and is never used again while the program runs.
@@ -13,6 +15,17 @@ pub struct CallNumber(pub u32);
 impl fmt::Display for CallNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// Gives out call numbers, to all accounts from the same row.
+#[derive(Clone, Debug, Default)]
+pub struct CallNumbers(Arc<AtomicU32>);
+
+impl CallNumbers {
+    /// The next number: 1, 2, 3, …
+    pub fn next_number(&self) -> CallNumber {
+        CallNumber(self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }
 }
 

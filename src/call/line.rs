@@ -4,10 +4,10 @@
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
 use super::phone_call::{Declined, PhoneCall, State};
+use crate::keying::Keys;
 use crate::policy::{MayAuthenticate, MediaLevel, Rules, SignallingLevel};
 use crate::room::{Direction, EndReason, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
-use crate::srtp::{Protector, Unprotector};
 use crate::units::{CallNumber, CallNumbers, Random};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ pub enum Output {
     /// Another direction or address.
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
-    Rekey(CallNumber, Box<(Protector, Unprotector)>),
+    Rekey(CallNumber, Box<Keys>),
     /// The phone leaves.
     Leave(CallNumber),
     /// After [`Line::shut_down`]: nothing is left to do.
@@ -175,7 +175,7 @@ impl Line {
     /// No ports could be had.
     pub fn ports_failed(&mut self, now: Instant, number: CallNumber, why: &str) {
         tracing::error!(call = %number, why, "call refused");
-        self.reply(now, number, Reply::new(503, "Service Unavailable").with("Retry-After", "30"));
+        self.reply(now, number, Reply::new(503, "Service Unavailable").with_header("Retry-After", "30"));
         self.calls.remove(&number);
         self.pump(now);
     }
@@ -187,7 +187,7 @@ impl Line {
             RoomEvent::Refused { call, reason } => {
                 tracing::warn!(%call, reason = reason.reason, "the group does not let the caller in");
                 let phrase = sip::reason_phrase(reason.sip_status);
-                self.reply(now, call, Reply::new(reason.sip_status, phrase).with("Warning", &warning(&reason.reason)));
+                self.reply(now, call, Reply::new(reason.sip_status, phrase).with_header("Warning", warning(&reason.reason)));
                 self.calls.remove(&call);
             }
             RoomEvent::Ended { call, reason } => self.ended_by_room(now, call, reason),
@@ -260,7 +260,7 @@ impl Line {
             Event::ReInvite { dialog, key, request } | Event::Update { dialog, key, request } => {
                 self.renegotiate(now, dialog, key, &request);
             }
-            Event::Info { key, .. } => self.agent.respond(now, &key, Reply::new(200, "OK")),
+            Event::Info { key, .. } => self.agent.respond(now, key, Reply::new(200, "OK")),
             Event::Acknowledged { dialog, .. } => {
                 if let Some(State::Talking { acknowledged, .. }) = self.by_dialog(dialog).map(|call| &mut call.state) {
                     *acknowledged = true;
@@ -268,22 +268,25 @@ impl Line {
             }
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
-            Event::Terminated { dialog, why } => self.gone(dialog, &why),
+            Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
+            Event::ChallengeRefused { reason, hint } => {
+                tracing::warn!(account = self.config.account, reason, hint, "a challenge was not answered");
+            }
             Event::Response { .. } => {}
         }
     }
 
     fn invite(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
         if self.closing.is_some() {
-            return self.agent.respond(now, &key, Reply::new(503, "Service Unavailable").with("Retry-After", "60"));
+            return self.agent.respond(now, key, Reply::new(503, "Service Unavailable").with_header("Retry-After", "60"));
         }
         if self.calls.len() >= self.config.most_calls {
-            return self.agent.respond(now, &key, Reply::new(486, "Busy Here").with("Retry-After", "30"));
+            return self.agent.respond(now, key, Reply::new(486, "Busy Here").with_header("Retry-After", "30"));
         }
         let Some(signalling) = self.signalling else {
-            return self.agent.respond(now, &key, Reply::new(480, "Temporarily Unavailable"));
+            return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
-        let number = self.numbers.next();
+        let number = self.numbers.next_number();
         let (rules, random) = (&self.config.rules, &mut *self.random);
         let judged = catch_unwind(AssertUnwindSafe(|| {
             PhoneCall::incoming(number, dialog, key.clone(), request, rules, signalling, random)
@@ -302,11 +305,11 @@ impl Line {
                     call = %number, account = self.config.account, status = declined.status, reason = declined.reason,
                     remedy = declined.hint, rule = ?declined.rule, "call refused"
                 );
-                self.agent.respond(now, &key, refusal(&declined));
+                self.agent.respond(now, key, refusal(&declined));
             }
             Err(_) => {
                 tracing::error!(call = %number, "reading an INVITE panicked; the call is refused");
-                self.agent.respond(now, &key, Reply::new(500, "Server Internal Error"));
+                self.agent.respond(now, key, Reply::new(500, "Server Internal Error"));
             }
         }
     }
@@ -314,10 +317,10 @@ impl Line {
     fn renegotiate(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
         let Some(signalling) = self.signalling else { return };
         let Some(number) = self.by_dialog(dialog).map(|call| call.number) else {
-            return self.agent.respond(now, &key, Reply::new(481, "Call/Transaction Does Not Exist"));
+            return self.agent.respond(now, key, Reply::new(481, "Call/Transaction Does Not Exist"));
         };
         let Some(call) = self.calls.get_mut(&number).filter(|call| call.is_talking()) else {
-            return self.agent.respond(now, &key, Reply::new(491, "Request Pending"));
+            return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
         };
         if request.body.is_empty() {
             // a refresh without an offer: an UPDATE is simply answered; an INVITE would want an offer of ours, which
@@ -329,7 +332,7 @@ impl Line {
                     None => Reply::new(500, "Server Internal Error"),
                 },
             };
-            return self.agent.respond(now, &key, reply);
+            return self.agent.respond(now, key, reply);
         }
         let (rules, random) = (&self.config.rules, &mut *self.random);
         match catch_unwind(AssertUnwindSafe(|| call.renegotiate(&request.body, rules, signalling, random))) {
@@ -339,18 +342,18 @@ impl Line {
                     self.outputs.push_back(Output::Rekey(number, Box::new(keys)));
                 }
                 self.outputs.push_back(Output::Update(number, change.direction, change.remote));
-                self.agent.respond(now, &key, Reply::new(200, "OK").with_sdp(&change.answer));
+                self.agent.respond(now, key, Reply::new(200, "OK").with_sdp(&change.answer));
             }
             Ok(Err(declined)) => {
                 tracing::warn!(
                     call = %number, status = declined.status, reason = declined.reason, remedy = declined.hint,
                     "change refused, the call goes on as it was"
                 );
-                self.agent.respond(now, &key, refusal(&declined));
+                self.agent.respond(now, key, refusal(&declined));
             }
             Err(_) => {
                 tracing::error!(call = %number, "a change of the call panicked; the call ends");
-                self.agent.respond(now, &key, Reply::new(500, "Server Internal Error"));
+                self.agent.respond(now, key, Reply::new(500, "Server Internal Error"));
                 self.end(now, number, "a defect of the gateway");
                 self.outputs.push_back(Output::Leave(number));
             }
@@ -364,7 +367,7 @@ impl Line {
         let Some(body) = body else { return };
         call.state = State::Talking { since: now, acknowledged: false };
         tracing::info!(call = %number, participant = call.participant, "answered");
-        self.agent.respond(now, &invite, Reply::new(200, "OK").with_sdp(&body));
+        self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
     }
 
     fn ended_by_room(&mut self, now: Instant, number: CallNumber, reason: EndReason) {
@@ -380,7 +383,7 @@ impl Line {
         match call.state {
             State::Talking { .. } => self.agent.bye(now, call.dialog, Some(format!("SIP;cause=200;text=\"{}\"", quoted(why)))),
             State::AwaitPorts { invite, .. } | State::AwaitRoom { invite } => {
-                self.agent.respond(now, &invite, Reply::new(480, "Temporarily Unavailable").with("Warning", &warning(why)));
+                self.agent.respond(now, invite, Reply::new(480, "Temporarily Unavailable").with_header("Warning", warning(why)));
             }
         }
     }
@@ -397,7 +400,7 @@ impl Line {
     fn reply(&mut self, now: Instant, number: CallNumber, reply: Reply) {
         if let Some(State::AwaitPorts { invite, .. } | State::AwaitRoom { invite }) = self.calls.get(&number).map(|call| &call.state) {
             let invite = invite.clone();
-            self.agent.respond(now, &invite, reply);
+            self.agent.respond(now, invite, reply);
         }
     }
 
@@ -426,7 +429,7 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
 
 /// The answer to a refused offer: a status that the phone knows and a sentence that its user may see (RFC 3261 §20.43).
 fn refusal(declined: &Declined) -> Reply {
-    Reply::new(declined.status, sip::reason_phrase(declined.status)).with("Warning", &warning(&declined.reason))
+    Reply::new(declined.status, sip::reason_phrase(declined.status)).with_header("Warning", warning(&declined.reason))
 }
 
 fn warning(text: &str) -> String {

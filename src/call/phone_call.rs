@@ -4,12 +4,12 @@
 
 use super::name::{claimed_name, participant_name};
 use crate::audio;
-use crate::keying::{self, Keyed};
-use crate::policy::{self, MayAnswer, MediaLevel, Refusal, Rule, Rules, SignallingLevel, Verdict};
+use crate::keying::{self, Keys, KeyingError, Sdes};
+use crate::policy::{self, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel};
 use crate::room::{Direction, LegSetup, PhoneCodec, RemoteMedia};
 use crate::sdp::{self, AnswerChoice, Offer, SessionDescription};
 use crate::sip::{DialogId, Request, TransactionKey};
-use crate::srtp::{Protector, Suite, Unprotector};
+use crate::srtp::Suite;
 use crate::units::{CallNumber, Random};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Where a call is.
 pub(super) enum State {
     /// Keys are agreed; waiting for UDP ports.
-    AwaitPorts { invite: TransactionKey, keys: Box<(Protector, Unprotector)> },
+    AwaitPorts { invite: TransactionKey, keys: Box<Keys> },
     /// Waiting for the room.
     AwaitRoom { invite: TransactionKey },
     /// Answered.
@@ -40,10 +40,24 @@ impl From<Refusal> for Declined {
     }
 }
 
+impl From<KeyingError> for Declined {
+    fn from(error: KeyingError) -> Self {
+        match error {
+            KeyingError::Refused(refusal) => refusal.into(),
+            other => Declined {
+                status: 488,
+                reason: other.to_string(),
+                hint: "The phone's session description does not fit together".to_owned(),
+                rule: None,
+            },
+        }
+    }
+}
+
 /// A session description that policy accepted, with the keys that came of it.
 struct Agreed {
     offer: Offer,
-    keyed: Keyed,
+    sdes: Sdes,
     codec: sdp::OfferedCodec,
 }
 
@@ -53,7 +67,7 @@ pub(super) struct Change {
     pub(super) direction: Direction,
     pub(super) remote: RemoteMedia,
     /// Present if the phone brought new keys.
-    pub(super) keys: Option<(Protector, Unprotector)>,
+    pub(super) keys: Option<Keys>,
 }
 
 pub(super) struct PhoneCall {
@@ -83,21 +97,21 @@ impl PhoneCall {
         signalling: SignallingLevel,
         random: &mut dyn Random,
     ) -> Result<Self, Declined> {
-        let mut agreed = agree(number, &request.body, rules, signalling, None, None, random)?;
+        let (agreed, keys) = agree(number, &request.body, rules, signalling, None, random)?;
         let from = request.headers.from().ok();
         let display = from.as_ref().and_then(|from| from.display_name.clone());
-        let user = from.as_ref().and_then(|from| from.uri.user().map(str::to_owned));
-        let keys = agreed.keyed.take_contexts().ok_or_else(|| broken("no keys were made"))?;
+        let user = from.as_ref().and_then(|from| from.uri.as_sip()?.user.clone());
+        let keys = keys.ok_or_else(|| broken("no keys were made"))?;
         let mut session_id = [0u8; 8];
         random.fill(&mut session_id);
         Ok(PhoneCall {
             number,
             dialog,
+            level: keys.level,
+            suite: keys.suite,
             state: State::AwaitPorts { invite, keys: Box::new(keys) },
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
-            level: agreed.keyed.level(),
-            suite: agreed.keyed.suite(),
             codec: agreed.codec,
             direction: direction(&agreed.offer),
             session_id: u64::from_be_bytes(session_id) >> 2, // fits a signed 64-bit number, as some parsers want it
@@ -113,7 +127,7 @@ impl PhoneCall {
         let next = State::AwaitRoom { invite: invite.clone() };
         let State::AwaitPorts { keys, .. } = std::mem::replace(&mut self.state, next) else { return None };
         self.local = Some((advertised, rtcp_port));
-        let (protector, unprotector) = *keys;
+        let Keys { protector, unprotector, .. } = *keys;
         Some(LegSetup {
             call: self.number,
             participant: self.participant.clone(),
@@ -131,7 +145,7 @@ impl PhoneCall {
         let choice = AnswerChoice {
             codec: self.agreed.codec,
             telephone_event: self.agreed.offer.audio.telephone_event(self.agreed.codec.codec),
-            crypto: self.agreed.keyed.ours(),
+            crypto: self.agreed.sdes.ours(),
             local_rtp,
             local_rtcp,
             direction: sdp::Direction::SendRecv,
@@ -149,7 +163,8 @@ impl PhoneCall {
         signalling: SignallingLevel,
         random: &mut dyn Random,
     ) -> Result<Change, Declined> {
-        let mut agreed = agree(self.number, body, rules, signalling, Some(self.level), Some(&self.agreed.keyed), random)?;
+        let before = Some((self.level, &self.agreed.sdes));
+        let (mut agreed, keys) = agree(self.number, body, rules, signalling, before, random)?;
         if agreed.codec.codec != self.codec.codec || agreed.codec.payload_type != self.codec.payload_type {
             let same = |offered: &&sdp::OfferedCodec| offered.codec == self.codec.codec && offered.payload_type == self.codec.payload_type;
             agreed.codec = *agreed.offer.audio.codecs.iter().find(same).ok_or_else(|| Declined {
@@ -159,9 +174,10 @@ impl PhoneCall {
                 rule: None,
             })?;
         }
-        let keys = agreed.keyed.take_contexts();
-        self.level = agreed.keyed.level();
-        self.suite = agreed.keyed.suite();
+        if let Some(keys) = &keys {
+            self.level = keys.level;
+            self.suite = keys.suite;
+        }
         self.direction = direction(&agreed.offer);
         self.agreed = agreed;
         self.version += 1;
@@ -169,22 +185,21 @@ impl PhoneCall {
         Ok(Change { answer, direction: self.direction, remote: remote(&self.agreed.offer), keys })
     }
 
-    /// An in-dialog INVITE without an offer gets the description that is in force (RFC 3264 §8, RFC 3261 §14.2).
+    /// Answered, and so able to be changed.
     pub(super) fn is_talking(&self) -> bool {
         matches!(self.state, State::Talking { .. })
     }
 }
 
-/// Reads an offer, has it judged, agrees on keys.
+/// Reads an offer, has it judged, agrees on keys: new contexts, or `None` where those in use go on.
 fn agree(
     number: CallNumber,
     body: &[u8],
     rules: &Rules,
     signalling: SignallingLevel,
-    current: Option<MediaLevel>,
-    before: Option<&Keyed>,
+    before: Option<(MediaLevel, &Sdes)>,
     random: &mut dyn Random,
-) -> Result<Agreed, Declined> {
+) -> Result<(Agreed, Option<Keys>), Declined> {
     let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
     let description = SessionDescription::parse(text).map_err(malformed)?;
     let offer = Offer::read(&description).map_err(|error| Declined {
@@ -193,14 +208,12 @@ fn agree(
         hint: "The phone has to offer Opus, PCMU or PCMA".to_owned(),
         rule: None,
     })?;
-    let facts = keying::offer_facts(number, signalling, &offer.audio, current);
-    let proof: MayAnswer = match policy::judge(rules, &facts) {
-        Verdict::Allowed(proof) => proof,
-        Verdict::Refused(refusal) => return Err(refusal.into()),
-    };
+    let current = before.map(|(level, _)| level);
+    let facts = OfferFacts { call: number, signalling, keying: keying::offered(&offer.audio), current };
+    let proof = policy::judge(rules, &facts).allowed()?;
     let codec = offer.audio.first_codec().ok_or_else(|| broken("an offer without codec was accepted"))?;
-    let keyed = keying::sdes::answer(proof, rules, signalling, current, &offer.audio.cryptos, before, random)?;
-    Ok(Agreed { offer, keyed, codec })
+    let agreed = Sdes::answer(before.map(|(_, sdes)| sdes), &offer.audio, proof, rules, random)?;
+    Ok((Agreed { offer, sdes: agreed.sdes, codec }, agreed.keys))
 }
 
 fn malformed(why: impl ToString) -> Declined {

@@ -3,11 +3,11 @@
 //! [`run`](run::run) starts one task for each account ([`account`]) and one for each room ([`room`]). A task waits for
 //! whatever comes first, feeds it to its machine, and carries out what the machine asks for.
 
-// pub mod account;
-// pub mod admin;
+pub mod account;
+pub mod admin;
 // pub mod files;
 pub mod group;
-// pub mod log;
+pub mod log;
 pub mod ports;
 pub mod resolve;
 pub mod room;

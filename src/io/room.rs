@@ -7,10 +7,11 @@ use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
 use crate::galene::{GroupAddress, StreamId};
+use crate::keying::Keys;
 use crate::room::{
     Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
 };
-use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::srtp::Sealed;
 use crate::units::CallNumber;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -34,7 +35,7 @@ pub enum RoomMessage {
     /// Another direction or address.
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
-    Rekey(CallNumber, Box<(Protector, Unprotector)>),
+    Rekey(CallNumber, Box<Keys>),
     /// The dialog is over.
     Leave(CallNumber),
     /// For `status` and `calls`.
@@ -126,7 +127,7 @@ impl Task {
                 self.room.join(now, *setup);
             }
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
-            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.0, keys.1),
+            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Report(reply) => {
                 let _ = reply.send(self.room.report());

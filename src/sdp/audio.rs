@@ -75,6 +75,15 @@ impl Codec {
         }
     }
 
+    /// The name alone, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Codec::Opus => "opus",
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        }
+    }
+
     /// The RTP clock, in hertz.
     pub const fn clock(self) -> u32 {
         match self {

@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod group_peer;
+pub mod group_server;
 pub mod measure;
 pub mod real;
 pub mod sound;

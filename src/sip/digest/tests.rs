@@ -89,7 +89,8 @@ fn responses_are_those_of_the_rfcs_with_the_password_and_with_its_ha1() {
 
 #[test]
 fn challenges_are_read_however_they_are_quoted_and_spaced() {
-    let quoted = Challenge::parse(r#"Digest realm="r\"x", nonce="a,b=c", qop="auth-int , auth", stale=TRUE, algorithm="MD5""#);
+    let quoted =
+        Challenge::parse(r#"Digest realm="r\"x", nonce="a,b=c", qop="auth-int , auth", stale=TRUE, algorithm="MD5""#);
     let quoted = quoted.unwrap();
     assert_eq!((quoted.realm.as_str(), quoted.nonce.as_str()), (r#"r\"x"#, "a,b=c"));
     assert!(quoted.stale && quoted.qop_auth);
@@ -115,7 +116,9 @@ fn challenges_are_read_however_they_are_quoted_and_spaced() {
 
 #[test]
 fn the_algorithm_goes_back_exactly_as_it_came() {
-    for (asked, answered) in [(", algorithm=\"sha-256\"", Some("sha-256")), (", algorithm=md5", Some("md5")), ("", None)] {
+    for (asked, answered) in
+        [(", algorithm=\"sha-256\"", Some("sha-256")), (", algorithm=md5", Some("md5")), ("", None)]
+    {
         let mut digest = bob();
         challenge(&mut digest, &[&format!("Digest realm=r, nonce=n{asked}")]).unwrap();
         assert_eq!(part(&credentials(&mut digest), "algorithm"), answered);
