@@ -41,11 +41,13 @@ impl Agent {
             }
             return;
         }
-        if self.servers.len() >= MAX_SERVER_TRANSACTIONS {
+        let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        // Calls that are up have room left when strangers have none.
+        let room = if to_tag.is_some() { 2 * MAX_SERVER_TRANSACTIONS } else { MAX_SERVER_TRANSACTIONS };
+        if self.servers.len() >= room {
             let busy = self.busy();
             return self.reply_stateless(&request, &busy);
         }
-        let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
         let verdict = match to_tag {
             None => self.check_outside(&request),
             Some(tag) => self.check_within(&request, &tag),
@@ -99,6 +101,8 @@ impl Agent {
             return Err(Reply::new(500, "Server Internal Error").with_header("Warning", warning("CSeq out of order")));
         }
         match request.method.as_str() {
+            // It is only waiting for an ACK to be ended.
+            method if dialog.ending.is_some() && method != "BYE" => return Err(unknown_dialog()),
             // No provisional response of ours was reliable (RFC 3262 §3).
             "PRACK" => return Err(unknown_dialog()),
             _ if !is_handled(&request.method) => {
@@ -167,7 +171,7 @@ impl Agent {
 
     /// Something speaks against the request. An INVITE keeps its transaction until the ACK; others need none.
     fn reject(&mut self, now: Instant, name: ServerMatch, request: Request, reply: Reply) {
-        if request.method != Method::INVITE {
+        if request.method != Method::INVITE || self.servers.len() >= MAX_SERVER_TRANSACTIONS {
             return self.reply_stateless(&request, &reply);
         }
         let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
@@ -304,9 +308,11 @@ impl Agent {
     /// RFC 3261 §15.1.2.
     fn handle_bye(&mut self, now: Instant, key: TransactionKey, id: DialogId, bye: &Request) {
         self.answer(now, key, Reply::new(200, "OK"));
-        self.forget(now, id);
-        let reason = bye.headers.get("Reason").map(str::to_owned);
-        self.event(Event::Bye { dialog: id, reason });
+        let wanted = self.forget(now, id).is_some_and(|dialog| dialog.ending.is_none());
+        if wanted {
+            let reason = bye.headers.get("Reason").map(str::to_owned);
+            self.event(Event::Bye { dialog: id, reason });
+        }
     }
 
     /// Drops a dialog; an INVITE of theirs in it is answered with 487, one of ours is left to end by itself.
