@@ -6,7 +6,12 @@
 //! variable `GALENE_SIPS_FULL=1` asks for the full ones. Every test ends by searching the gateway's log, which is at
 //! level `trace`, for every password, invitation and media key that it used.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and tell its figures"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
