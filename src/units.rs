@@ -88,7 +88,7 @@ impl WallClock {
         const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
         let time = self.since_1970 + now.saturating_duration_since(self.at);
         let seconds = (time.as_secs() + SECONDS_1900_TO_1970) & 0xffff_ffff;
-        seconds << 32 | (u64::from(time.subsec_nanos()) << 32) / 1_000_000_000
+        (seconds << 32) | ((u64::from(time.subsec_nanos()) << 32) / 1_000_000_000)
     }
 }
 

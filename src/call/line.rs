@@ -187,7 +187,11 @@ impl Line {
             RoomEvent::Refused { call, reason } => {
                 tracing::warn!(%call, reason = reason.reason, "the group does not let the caller in");
                 let phrase = sip::reason_phrase(reason.sip_status);
-                self.reply(now, call, Reply::new(reason.sip_status, phrase).with_header("Warning", warning(&reason.reason)));
+                self.reply(
+                    now,
+                    call,
+                    Reply::new(reason.sip_status, phrase).with_header("Warning", warning(&reason.reason)),
+                );
                 self.calls.remove(&call);
             }
             RoomEvent::Ended { call, reason } => self.ended_by_room(now, call, reason),
@@ -278,7 +282,11 @@ impl Line {
 
     fn invite(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
         if self.closing.is_some() {
-            return self.agent.respond(now, key, Reply::new(503, "Service Unavailable").with_header("Retry-After", "60"));
+            return self.agent.respond(
+                now,
+                key,
+                Reply::new(503, "Service Unavailable").with_header("Retry-After", "60"),
+            );
         }
         if self.calls.len() >= self.config.most_calls {
             return self.agent.respond(now, key, Reply::new(486, "Busy Here").with_header("Retry-After", "30"));
@@ -289,7 +297,7 @@ impl Line {
         let number = self.numbers.next_number();
         let (rules, random) = (&self.config.rules, &mut *self.random);
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            PhoneCall::incoming(number, dialog, key.clone(), request, rules, signalling, random)
+            PhoneCall::incoming(number, dialog, key, request, rules, signalling, random)
         }));
         match judged {
             Ok(Ok(call)) => {
@@ -363,7 +371,7 @@ impl Line {
     fn answer(&mut self, now: Instant, number: CallNumber) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let State::AwaitRoom { invite } = &call.state else { return };
-        let (invite, body) = (invite.clone(), call.answer());
+        let (invite, body) = (*invite, call.answer());
         let Some(body) = body else { return };
         call.state = State::Talking { since: now, acknowledged: false };
         tracing::info!(call = %number, participant = call.participant, "answered");
@@ -381,9 +389,15 @@ impl Line {
         let Some(call) = self.calls.remove(&number) else { return };
         tracing::info!(call = %number, why, "call ended");
         match call.state {
-            State::Talking { .. } => self.agent.bye(now, call.dialog, Some(format!("SIP;cause=200;text=\"{}\"", quoted(why)))),
+            State::Talking { .. } => {
+                self.agent.bye(now, call.dialog, Some(format!("SIP;cause=200;text=\"{}\"", quoted(why))))
+            }
             State::AwaitPorts { invite, .. } | State::AwaitRoom { invite } => {
-                self.agent.respond(now, invite, Reply::new(480, "Temporarily Unavailable").with_header("Warning", warning(why)));
+                self.agent.respond(
+                    now,
+                    invite,
+                    Reply::new(480, "Temporarily Unavailable").with_header("Warning", warning(why)),
+                );
             }
         }
     }
@@ -398,8 +412,10 @@ impl Line {
 
     /// Answers the INVITE of a call that is not answered yet.
     fn reply(&mut self, now: Instant, number: CallNumber, reply: Reply) {
-        if let Some(State::AwaitPorts { invite, .. } | State::AwaitRoom { invite }) = self.calls.get(&number).map(|call| &call.state) {
-            let invite = invite.clone();
+        if let Some(State::AwaitPorts { invite, .. } | State::AwaitRoom { invite }) =
+            self.calls.get(&number).map(|call| &call.state)
+        {
+            let invite = *invite;
             self.agent.respond(now, invite, reply);
         }
     }

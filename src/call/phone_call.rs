@@ -4,7 +4,7 @@
 
 use super::name::{claimed_name, participant_name};
 use crate::audio;
-use crate::keying::{self, Keys, KeyingError, Sdes};
+use crate::keying::{self, KeyingError, Keys, Sdes};
 use crate::policy::{self, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel};
 use crate::room::{Direction, LegSetup, PhoneCodec, RemoteMedia};
 use crate::sdp::{self, AnswerChoice, Offer, SessionDescription};
@@ -124,7 +124,7 @@ impl PhoneCall {
     /// The ports are open: what the room needs to let the phone in.
     pub(super) fn ports_opened(&mut self, advertised: SocketAddr, rtcp_port: u16) -> Option<LegSetup> {
         let State::AwaitPorts { invite, .. } = &self.state else { return None };
-        let next = State::AwaitRoom { invite: invite.clone() };
+        let next = State::AwaitRoom { invite: *invite };
         let State::AwaitPorts { keys, .. } = std::mem::replace(&mut self.state, next) else { return None };
         self.local = Some((advertised, rtcp_port));
         let Keys { protector, unprotector, .. } = *keys;
@@ -166,7 +166,9 @@ impl PhoneCall {
         let before = Some((self.level, &self.agreed.sdes));
         let (mut agreed, keys) = agree(self.number, body, rules, signalling, before, random)?;
         if agreed.codec.codec != self.codec.codec || agreed.codec.payload_type != self.codec.payload_type {
-            let same = |offered: &&sdp::OfferedCodec| offered.codec == self.codec.codec && offered.payload_type == self.codec.payload_type;
+            let same = |offered: &&sdp::OfferedCodec| {
+                offered.codec == self.codec.codec && offered.payload_type == self.codec.payload_type
+            };
             agreed.codec = *agreed.offer.audio.codecs.iter().find(same).ok_or_else(|| Declined {
                 status: 488,
                 reason: "a running call cannot change its codec".to_owned(),
@@ -226,7 +228,12 @@ fn malformed(why: impl ToString) -> Declined {
 }
 
 fn broken(what: &str) -> Declined {
-    Declined { status: 500, reason: what.to_owned(), hint: "This is a defect of the gateway; please report it".to_owned(), rule: None }
+    Declined {
+        status: 500,
+        reason: what.to_owned(),
+        hint: "This is a defect of the gateway; please report it".to_owned(),
+        rule: None,
+    }
 }
 
 fn sound_codec(codec: sdp::Codec) -> audio::Codec {

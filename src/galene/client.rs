@@ -317,8 +317,7 @@ impl Client {
             }
             Incoming::Abort { id } => {
                 if self.up.is_some() && self.find(&id) == self.up {
-                    // without the permission the server has closed it itself already
-                    self.end_up(self.may_present());
+                    self.end_up(true);
                     self.publish_at = Some(now + REPUBLISH_AFTER);
                 }
             }

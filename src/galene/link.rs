@@ -26,6 +26,9 @@ const SDP_LIMIT: usize = 64 * 1024;
 /// Most candidates that are kept while ICE must not have them yet.
 const CANDIDATES_LIMIT: usize = 32;
 
+/// Most addresses of the server that are remembered.
+const VERIFIED_LIMIT: usize = 8;
+
 /// What a connection has to tell.
 pub(super) enum LinkEvent {
     Datagram {
@@ -68,6 +71,8 @@ pub(super) struct Link {
     mid: Option<Mid>,
     sending: Option<Sending>,
     pending: Option<SdpPendingOffer>,
+    /// Where authentic STUN messages came from, the newest first.
+    verified: Vec<SocketAddr>,
     held: Vec<Candidate>,
     /// When the held candidates may go to ICE; `None` while the remote description is not set.
     release_at: Option<Instant>,
@@ -101,6 +106,7 @@ impl Link {
             mid: None,
             sending: None,
             pending: None,
+            verified: Vec::new(),
             held: Vec::new(),
             release_at: None,
             rtc_wake: None,
@@ -182,15 +188,23 @@ impl Link {
         self.drive(now);
     }
 
-    /// A datagram on our socket. Only what belongs to this connection is looked at.
+    /// A datagram on our socket. Only what comes from where a STUN message with our password came from is looked at.
+    /// ICE's own list is too short for that: an address is not in it before our check has succeeded, and the server's
+    /// first DTLS message may be faster; it would be repeated a second later.
     pub(super) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         let Ok(received) = Receive::new(Protocol::Udp, from, self.local, bytes) else { return };
         let input = Input::Receive(now, received);
         if self.rtc.accepts(&input) {
-            // an error means a packet that was not for us; if it was fatal, `drive` notices
-            let _ = self.rtc.handle_input(input);
-            self.drive(now);
+            if !self.verified.contains(&from) {
+                self.verified.truncate(VERIFIED_LIMIT - 1);
+                self.verified.insert(0, from);
+            }
+        } else if is_stun(bytes) || !self.verified.contains(&from) {
+            return;
         }
+        // an error means a packet that was not for us; if it was fatal, `drive` notices
+        let _ = self.rtc.handle_input(input);
+        self.drive(now);
     }
 
     /// Sends an Opus packet, as soon as there is a connection. `sequence` counts on beyond 16 bits.
@@ -210,6 +224,13 @@ impl Link {
         if self.wake().is_some_and(|at| at <= now) {
             self.drive(now);
         }
+    }
+
+    /// Closes as a server does, so that the other side's ways out can be tested.
+    #[cfg(test)]
+    pub(super) fn close(&mut self, now: Instant) {
+        let _ = self.rtc.close();
+        self.drive(now);
     }
 
     pub(super) fn wake(&self) -> Option<Instant> {
@@ -285,6 +306,11 @@ impl Link {
 /// Builds a connection and drops it. The first one of a program blocks for 50 to 100 ms; better at start-up than in a call.
 pub fn warm_up(now: Instant) {
     let _ = Link::new(now, SocketAddr::from(([127, 0, 0, 1], 9)));
+}
+
+/// Whether a datagram is STUN, by its first byte (RFC 7983 §7).
+fn is_stun(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| *first <= 3)
 }
 
 fn check_length(sdp: &str) -> Result<(), LinkError> {

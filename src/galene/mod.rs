@@ -18,6 +18,8 @@ mod link;
 mod message;
 mod status;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use address::{AddressError, GroupAddress};
 pub use client::{Client, ClientConfig, Credentials, Role};

@@ -10,6 +10,7 @@ use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Tls
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
+use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -125,7 +126,10 @@ pub async fn run(
         tokio::select! {
             read = read(task.connection.as_mut(), &mut buffer) => match read {
                 Ok(0) => task.lost("the provider closed the connection"),
-                Ok(length) => task.line.handle_bytes(super::now(), &buffer[..length]),
+                Ok(length) => {
+                    tracing::trace!(account = task.settings.account, message = start_line(&buffer[..length]), "received");
+                    task.line.handle_bytes(super::now(), &buffer[..length]);
+                }
                 Err(error) => task.lost(&format!("the connection to the provider broke: {error}")),
             },
             Some(event) = room_events.recv() => task.line.room_event(super::now(), event),
@@ -174,21 +178,32 @@ impl Task {
                 let Ok(local) = stream.get_ref().0.local_addr() else { return self.retry() };
                 let signalling = proof.level().as_str();
                 tracing::info!(
-                    account = self.settings.account, host = self.settings.host, tls = description.version,
-                    cipher = description.cipher, signalling, "connected to the provider"
+                    account = self.settings.account,
+                    host = self.settings.host,
+                    tls = description.version,
+                    cipher = description.cipher,
+                    signalling,
+                    "connected to the provider"
                 );
                 let (reader, writer) = tokio::io::split(stream);
                 let since = super::now();
-                self.connection = Some(Connection { reader, writer, description, signalling, local: local.ip(), since });
+                self.connection =
+                    Some(Connection { reader, writer, description, signalling, local: local.ip(), since });
                 self.line.flow_up(since, local, proof);
             }
             Err(error) => {
                 match &error {
                     TlsError::Refused(refusal) => tracing::error!(
-                        account = self.settings.account, host = self.settings.host, rule = refusal.rule.as_str(),
-                        reason = refusal.reason, remedy = refusal.hint, "provider refused before any SIP was sent"
+                        account = self.settings.account,
+                        host = self.settings.host,
+                        rule = refusal.rule.as_str(),
+                        reason = refusal.reason,
+                        remedy = refusal.hint,
+                        "provider refused before any SIP was sent"
                     ),
-                    other => tracing::warn!(account = self.settings.account, error = %other, "no connection to the provider"),
+                    other => {
+                        tracing::warn!(account = self.settings.account, error = %other, "no connection to the provider")
+                    }
                 }
                 self.line.flow_down(super::now(), &error.to_string());
                 self.retry();
@@ -200,10 +215,13 @@ impl Task {
     async fn try_addresses(&mut self) -> Result<SipConnection, TlsError> {
         let settings = &self.settings;
         let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
-        let addresses = resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
+        let addresses =
+            resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
         let mut trouble = unreachable("it has no address".to_owned());
         for address in addresses {
-            let allowed = judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+            let allowed = judge(&settings.rules, &Connecting { transport: Transport::Tls })
+                .allowed()
+                .map_err(TlsError::Refused)?;
             match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
                 Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
                 decided => return decided,
@@ -272,6 +290,7 @@ impl Task {
 
     async fn write(&mut self, bytes: &[u8]) {
         let Some(connection) = &mut self.connection else { return };
+        tracing::trace!(account = self.settings.account, message = start_line(bytes), "sent");
         let written = timeout(WRITE_PATIENCE, async {
             connection.writer.write_all(bytes).await?;
             connection.writer.flush().await
@@ -291,7 +310,11 @@ impl Task {
         };
         let same_family = |address: &&IpAddr| address.is_ipv4() == advertised.is_ipv4();
         let Some(bind) = self.settings.bind.iter().find(same_family).copied() else {
-            return self.line.ports_failed(super::now(), call, "[media] bind has no address of the family that phones are told");
+            return self.line.ports_failed(
+                super::now(),
+                call,
+                "[media] bind has no address of the family that phones are told",
+            );
         };
         match self.pool.open(super::now(), bind).await {
             Ok(sockets) => match (sockets.rtp.local_addr(), sockets.rtcp.local_addr()) {
@@ -311,4 +334,10 @@ impl Task {
             tracing::error!(account = self.settings.account, "the room's task is gone");
         }
     }
+}
+
+/// What a message is, for the log: its first line, which holds no credential and no key.
+fn start_line(bytes: &[u8]) -> String {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    printable(&String::from_utf8_lossy(&line[..line.len().min(120)])).to_string()
 }

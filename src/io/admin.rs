@@ -189,7 +189,9 @@ pub struct Part {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// It cannot be made.
-    #[error("cannot open the admin socket {path}: {source}; set `socket` in [admin] to a place that only you can write to")]
+    #[error(
+        "cannot open the admin socket {path}: {source}; set `socket` in [admin] to a place that only you can write to"
+    )]
     Open {
         /// Where.
         path: String,
@@ -197,7 +199,9 @@ pub enum AdminError {
         source: io::Error,
     },
     /// Nobody listens.
-    #[error("no running galene-sips answers at {path} ({source}); start it, or name its socket with --admin-socket or --config")]
+    #[error(
+        "no running galene-sips answers at {path} ({source}); start it, or name its socket with --admin-socket or --config"
+    )]
     NotRunning {
         /// Where.
         path: String,
@@ -264,7 +268,9 @@ async fn answer(stream: UnixStream, parts: &[Part]) -> io::Result<()> {
     let text = match serde_json::from_str(&line) {
         Ok(Question::Status) => serde_json::to_string(&status(parts).await),
         Ok(Question::Calls) => serde_json::to_string(&calls(parts).await),
-        Ok(Question::Hangup { call }) => serde_json::to_string(&HungUp { found: hang_up(parts, CallNumber(call)).await }),
+        Ok(Question::Hangup { call }) => {
+            serde_json::to_string(&HungUp { found: hang_up(parts, CallNumber(call)).await })
+        }
         Err(_) => return Ok(()),
     };
     writer.write_all(text.map_err(io::Error::other)?.as_bytes()).await?;
@@ -361,7 +367,9 @@ fn rtp(leg: &LegReport) -> Rtp {
 async fn hang_up(parts: &[Part], call: CallNumber) -> bool {
     for part in parts {
         let (reply, answer) = oneshot::channel();
-        if part.account.send(AccountMessage::HangUp(call, reply)).is_ok() && matches!(timeout(PATIENCE, answer).await, Ok(Ok(true))) {
+        if part.account.send(AccountMessage::HangUp(call, reply)).is_ok()
+            && matches!(timeout(PATIENCE, answer).await, Ok(Ok(true)))
+        {
             return true;
         }
     }

@@ -82,7 +82,8 @@ async fn reach(host: &str, port: u16, trust: &Trust) -> Result<(TlsStream<TcpStr
 }
 
 async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<Endpoint, GroupError> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(GroupError::passing)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(GroupError::passing)?;
     let driver = tokio::spawn(connection);
     let request = hyper::Request::get(address.status_path())
         .header("Host", address.authority())
@@ -108,7 +109,10 @@ async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<
     result
 }
 
-async fn websocket(endpoint: &Endpoint, stream: TlsStream<TcpStream>) -> Result<WebSocketStream<TlsStream<TcpStream>>, GroupError> {
+async fn websocket(
+    endpoint: &Endpoint,
+    stream: TlsStream<TcpStream>,
+) -> Result<WebSocketStream<TlsStream<TcpStream>>, GroupError> {
     let url = format!("wss://{}{}", endpoint.authority, endpoint.path);
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
     match tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await {
@@ -134,7 +138,11 @@ pub enum FromGroup {
 }
 
 /// Carries messages both ways until either side ends it. `deliver` hands a message to the room and says whether it is still there.
-pub async fn carry(socket: GroupSocket, mut outgoing: mpsc::UnboundedReceiver<ToGroup>, deliver: impl Fn(FromGroup) -> bool) {
+pub async fn carry(
+    socket: GroupSocket,
+    mut outgoing: mpsc::UnboundedReceiver<ToGroup>,
+    deliver: impl Fn(FromGroup) -> bool,
+) {
     let mut websocket = socket.websocket;
     let why = loop {
         tokio::select! {

@@ -5,13 +5,13 @@
 
 pub mod account;
 pub mod admin;
-// pub mod files;
+pub mod files;
 pub mod group;
 pub mod log;
 pub mod ports;
 pub mod resolve;
 pub mod room;
-// pub mod run;
+pub mod run;
 pub mod store;
 pub mod tls;
 

@@ -55,7 +55,12 @@ impl PortPool {
     pub fn new(range: RangeInclusive<u16>) -> Arc<Self> {
         let first = range.start().saturating_add(range.start() % 2);
         Arc::new(PortPool {
-            inner: Mutex::new(Inner { range: first..=*range.end(), next: first, used: BTreeSet::new(), resting: VecDeque::new() }),
+            inner: Mutex::new(Inner {
+                range: first..=*range.end(),
+                next: first,
+                used: BTreeSet::new(),
+                resting: VecDeque::new(),
+            }),
         })
     }
 

@@ -1,16 +1,14 @@
 //! The task of one room: all its sockets, its WebSockets, and its 20 ms beat, fed to [`room::Room`](crate::room::Room).
 //!
 //! One task and one timer for all calls of the group. The only function that writes to a phone takes a
-//! [`Sealed`](crate::srtp::Sealed) packet.
+//! [`Sealed`] packet.
 
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
 use crate::galene::{GroupAddress, StreamId};
 use crate::keying::Keys;
-use crate::room::{
-    Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
-};
+use crate::room::{Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport};
 use crate::srtp::Sealed;
 use crate::units::CallNumber;
 use std::collections::HashMap;
@@ -109,7 +107,7 @@ pub async fn run(
                 Some(message) => task.message(message),
                 None => open = false,
             },
-            Some((connection, generation, what)) = from_websockets.recv() => task.from_websocket(connection, generation, what),
+            Some((connection, generation, what)) = from_websockets.recv() => task.websocket_said(connection, generation, what),
             (key, from, length) = poll_fn(|context| task.receive(context, &mut buffer)) => {
                 task.datagram(key, from, &mut buffer[..length]);
             }
@@ -135,8 +133,10 @@ impl Task {
         }
     }
 
-    fn from_websocket(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
-        let Some(websocket) = self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation) else {
+    fn websocket_said(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
+        let Some(websocket) =
+            self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation)
+        else {
             return;
         };
         let now = super::now();
@@ -164,9 +164,13 @@ impl Task {
     /// The next datagram on any socket.
     fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketKey, SocketAddr, usize)> {
         let phones = self.phones.iter().flat_map(|(call, sockets)| {
-            [(SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp), (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp)]
+            [
+                (SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp),
+                (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp),
+            ]
         });
-        let streams = self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
+        let streams =
+            self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
         let count = 2 * self.phones.len() + self.streams.len();
         if count == 0 {
             return Poll::Pending;
@@ -282,9 +286,9 @@ async fn bind_towards(server: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)>
 fn receive_from(socket: &UdpSocket, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketAddr, usize)> {
     loop {
         let mut read = ReadBuf::new(buffer);
-        match ready!(socket.poll_recv_from(context, &mut read)) {
-            Ok(from) => return Poll::Ready((from, read.filled().len())),
-            Err(_) => {} // an ICMP error of an earlier packet: the next read is a new one
+        // an error is that of an earlier packet (ICMP): the next read is a new one
+        if let Ok(from) = ready!(socket.poll_recv_from(context, &mut read)) {
+            return Poll::Ready((from, read.filled().len()));
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme};
@@ -116,7 +118,10 @@ pub async fn connect_sip(
         pins: identity.pins.clone(),
         seen: Mutex::new(None),
     });
-    let mut config = versions(&provider)?.dangerous().with_custom_certificate_verifier(Arc::clone(&observer) as _).with_no_client_auth();
+    let mut config = versions(&provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&observer) as _)
+        .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
     config.alpn_protocols = Vec::new();
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
@@ -153,17 +158,24 @@ pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Resu
     let fail = |why: String| TlsError::Connect { to: format!("{host} ({address})"), why };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = versions(&provider)?.with_root_certificates(Arc::clone(&trust.0)).with_no_client_auth();
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
+    let name =
+        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
     handshake(address, name, config).await.map_err(fail)
 }
 
-fn versions(provider: &Arc<CryptoProvider>) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
+fn versions(
+    provider: &Arc<CryptoProvider>,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsError> {
     ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TlsError::Connect { to: "any server".to_owned(), why: error.to_string() })
 }
 
-async fn handshake(address: SocketAddr, name: ServerName<'static>, config: ClientConfig) -> Result<TlsStream<TcpStream>, String> {
+async fn handshake(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    config: ClientConfig,
+) -> Result<TlsStream<TcpStream>, String> {
     let attempt = async {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
@@ -188,10 +200,16 @@ struct Observer {
 }
 
 impl Observer {
-    fn observe(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<TlsPeer, webpki::Error> {
+    fn observe(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<TlsPeer, webpki::Error> {
         let certificate = webpki::EndEntityCert::try_from(leaf)?;
         let (chain, validity) = self.chain(&certificate, leaf, intermediates, now);
-        let name = peer_name::compare(&self.expected_name, certificate.valid_uri_names(), certificate.valid_dns_names());
+        let name =
+            peer_name::compare(&self.expected_name, certificate.valid_uri_names(), certificate.valid_dns_names());
         let pin = match self.pins.is_empty() {
             true => Pin::NotConfigured,
             false => {
@@ -203,10 +221,24 @@ impl Observer {
     }
 
     /// Chain and dates are facts of their own: a certificate out of its time is checked again inside its time.
-    fn chain(&self, certificate: &webpki::EndEntityCert<'_>, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> (Chain, Validity) {
+    fn chain(
+        &self,
+        certificate: &webpki::EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> (Chain, Validity) {
         let verify = |at: UnixTime| {
             certificate
-                .verify_for_usage(self.algorithms.all, &self.roots, intermediates, at, webpki::KeyUsage::server_auth(), None, None)
+                .verify_for_usage(
+                    self.algorithms.all,
+                    &self.roots,
+                    intermediates,
+                    at,
+                    webpki::KeyUsage::server_auth(),
+                    None,
+                    None,
+                )
                 .map(|_| ())
         };
         let (first, validity) = match verify(now) {
@@ -227,8 +259,12 @@ impl Observer {
 }
 
 /// Whether the certificate would be trusted if it were its own trust anchor.
-fn signed_by_itself(leaf: &CertificateDer<'_>, algorithms: &[&dyn rustls::pki_types::SignatureVerificationAlgorithm]) -> bool {
-    let (Ok(anchor), Ok(certificate)) = (webpki::anchor_from_trusted_cert(leaf), webpki::EndEntityCert::try_from(leaf)) else {
+fn signed_by_itself(
+    leaf: &CertificateDer<'_>,
+    algorithms: &[&dyn rustls::pki_types::SignatureVerificationAlgorithm],
+) -> bool {
+    let (Ok(anchor), Ok(certificate)) = (webpki::anchor_from_trusted_cert(leaf), webpki::EndEntityCert::try_from(leaf))
+    else {
         return false;
     };
     let anchors = [anchor];

@@ -14,6 +14,9 @@ use crate::units::Random;
 /// A lifetime that no call reaches: 2^31 packets are 497 days of speech. Shorter ones would need a renewal that we do not do.
 const ENDLESS: u64 = 1 << 31;
 
+/// No suite's key protects more packets (RFC 3711 §9.2), so a longer lifetime makes the line invalid (RFC 4568 §6.1).
+const LONGEST: u64 = 1 << 48;
+
 /// The keys of a dialog, as its next offer or answer will need them.
 #[derive(Debug)]
 pub struct Sdes {
@@ -75,7 +78,7 @@ fn strength(line: &CryptoAttribute) -> SuiteStrength {
         None if without_cipher(&line.suite) => SuiteStrength::Forbidden,
         None => SuiteStrength::Unknown,
     };
-    let renewals = line.mki.is_some() || line.lifetime.is_some_and(|packets| packets < ENDLESS);
+    let renewals = line.mki.is_some() || line.lifetime.is_some_and(|packets| !(ENDLESS..=LONGEST).contains(&packets));
     let parameters = line.session_params.iter().map(|parameter| session_parameter(parameter)).min();
     let worst = if renewals { SuiteStrength::Unknown } else { SuiteStrength::Full };
     suite.min(worst).min(parameters.unwrap_or(SuiteStrength::Full))

@@ -120,6 +120,7 @@ fn a_line_that_weakens_or_is_not_understood_is_passed_over_and_alone_refused() {
         ("AES_CM_128_HMAC_SHA1_80", " FUTURE", Rule::SuiteUnknown),
         ("AES_CM_128_HMAC_SHA1_80", "|1:4", Rule::SuiteUnknown),
         ("AES_CM_128_HMAC_SHA1_80", "|2^20", Rule::SuiteUnknown),
+        ("AES_CM_128_HMAC_SHA1_80", "|2^49", Rule::SuiteUnknown),
         ("AES_192_CM_HMAC_SHA1_80", "", Rule::SuiteUnknown),
         ("AES_256_CM_HMAC_SHA1_80", "", Rule::SuiteUnknown), // with a key that is too short
         ("AES_CM_128_HMAC_SHA1_32", "", Rule::SuiteShortTag),

@@ -1,6 +1,6 @@
 //! The only place that says yes.
 //!
-//! In come [facts](facts) and the account's [`Rules`]; out comes a [`Verdict`]: a proof that the next step demands,
+//! In come facts and the account's [`Rules`]; out comes a [`Verdict`]: a proof that the next step demands,
 //! or a [`Refusal`] that says what happened, why, and what to do. [`judge`] is one pure function: no message, clock,
 //! socket or secret reaches it, so its whole table can be tested.
 //!

@@ -15,7 +15,7 @@ pub struct Rules {
     pub account: String,
     /// `Verified`, or `Pinned`: the leaf's public key stands for chain and name. Anything lower is taken as `Verified`.
     pub signalling: SignallingLevel,
-    /// The least level of sound. `Clear` is taken as `Srtp`.
+    /// The least level of sound. Clear sound is refused whatever stands here.
     pub media_minimum: MediaLevel,
     /// Whether suites with tags of 32 bits are acceptable.
     pub short_tags: bool,
@@ -37,10 +37,6 @@ impl Rules {
             SignallingLevel::Pinned => SignallingLevel::Pinned,
             _ => SignallingLevel::Verified,
         }
-    }
-
-    fn media_minimum(&self) -> MediaLevel {
-        self.media_minimum.max(MediaLevel::Srtp)
     }
 }
 
@@ -296,10 +292,10 @@ fn enough(rules: &Rules, level: MediaLevel, current: Option<MediaLevel>) -> Resu
             "Nothing to do: the call goes on with its old keys",
         ));
     }
-    if level < rules.media_minimum() {
+    if level < rules.media_minimum {
         return Err(media(
             Rule::MediaMinimum,
-            format!("The phone offered {} and this account demands {}", level.as_str(), rules.media_minimum().as_str()),
+            format!("The phone offered {} and this account demands {}", level.as_str(), rules.media_minimum.as_str()),
             "Raise the phone's media encryption, or lower the account's media_minimum",
         ));
     }

@@ -197,10 +197,16 @@ impl Leg {
         self.heard_from = now;
     }
 
-    /// New keys from a re-INVITE; streams go on.
+    /// New keys from a re-INVITE. Our stream begins anew under them: with another SSRC and a low sequence number, so that
+    /// the phone cannot miss its rollover counter (RFC 4568 §6.4, RFC 3711 §3.3.1).
     pub(super) fn rekey(&mut self, protector: Protector, unprotector: Unprotector) {
         self.protector = protector;
         self.unprotector = unprotector;
+        self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
+        self.stream.sequence &= 0x7fff;
+        self.stream.marker = true;
+        self.stream.packets = 0;
+        self.stream.octets = 0;
     }
 
     pub(super) fn mute(&mut self, by: &str) {

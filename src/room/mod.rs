@@ -118,6 +118,7 @@ impl EndReason {
 }
 
 /// What the room wants done.
+#[expect(clippy::large_enum_variant, reason = "a sealed packet is copied once on its way rather than allocated")]
 pub enum Output {
     /// Look up the group and open a WebSocket for this client.
     OpenWebSocket(ConnectionId),

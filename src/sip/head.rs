@@ -5,14 +5,14 @@ use super::header::Headers;
 use super::syntax::{self, ParseError, WSP};
 
 /// A head whose end has been found.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Head {
     /// The first line.
     pub start_line: Vec<u8>,
     /// The header lines that have the form of one.
     pub headers: Headers,
-    /// The first fault among the header lines.
-    pub fault: Option<ParseError>,
+    /// Whether there were others.
+    pub malformed: bool,
 }
 
 impl Head {
@@ -26,32 +26,35 @@ impl Head {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut lines = physical_lines(bytes).peekable();
         let start_line = lines.next().unwrap_or_default().to_vec();
-        let mut head = Head { start_line, headers: Headers::new(), fault: None };
+        let mut head = Head { start_line, headers: Headers::new(), malformed: false };
         let mut unfolded = Vec::new();
         while let Some(line) = lines.next() {
+            // A fold may follow the colon, never come before it.
+            let has_colon = line.contains(&b':');
             unfolded.clear();
             unfolded.extend(line);
             while let Some(continuation) = lines.next_if(|next| is_continuation(next)) {
                 unfolded.push(b' ');
                 unfolded.extend(continuation.trim_ascii_start());
             }
-            if let Err(fault) = head.read_line(&unfolded) {
-                head.fault.get_or_insert(fault);
+            if !has_colon || !head.read_line(&unfolded) {
+                head.malformed = true;
             }
         }
         head
     }
 
-    fn read_line(&mut self, line: &[u8]) -> Result<(), ParseError> {
-        let colon = line.iter().position(|&byte| byte == b':').ok_or(ParseError::HeaderLine)?;
+    /// Takes a line in, or says that it has not the form of a header.
+    fn read_line(&mut self, line: &[u8]) -> bool {
+        let mut parts = line.splitn(2, |&byte| byte == b':');
+        let (Some(Ok(name)), Some(value)) = (parts.next().map(std::str::from_utf8), parts.next()) else { return false };
         // White space may stand before the colon, never before the name: that would be a folded start line.
-        let name = std::str::from_utf8(&line[..colon]).map_err(|_| ParseError::HeaderLine)?.trim_end_matches(WSP);
-        let value = String::from_utf8_lossy(&line[colon + 1..]);
-        if !syntax::is_token(name) || value.contains(['\r', '\n']) {
-            return Err(ParseError::HeaderLine);
+        let name = name.trim_end_matches(WSP);
+        if !syntax::is_token(name) || value.contains(&b'\r') || value.contains(&b'\n') {
+            return false;
         }
-        self.headers.push(name, value.trim_matches(WSP));
-        Ok(())
+        self.headers.push(name, String::from_utf8_lossy(value).trim_matches(WSP));
+        true
     }
 
     /// The length of the body that the head announces, `None` if it does not. Two announcements are one too many, even

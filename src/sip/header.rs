@@ -38,7 +38,7 @@ const COMPACT: [(&str, &str); 20] = [
 ];
 
 /// Header fields in order. Names are compared without case; a compact name becomes the long one when it enters.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
@@ -209,6 +209,15 @@ impl<'a> IntoIterator for &'a Headers {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
+    }
+}
+
+/// Shows what is safe in a log: no answer to a challenge, no raw control character.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = |name: &str| ["Authorization", "Proxy-Authorization"].iter().any(|s| s.eq_ignore_ascii_case(name));
+        let shown = self.iter().map(|(name, value)| (name, if secret(name) { "(hidden)" } else { value }));
+        f.debug_map().entries(shown).finish()
     }
 }
 

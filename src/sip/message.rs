@@ -25,7 +25,7 @@ pub enum Message {
 }
 
 /// A request (RFC 3261 §7.1).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// The method, known to us or not.
     pub method: Method,
@@ -38,7 +38,7 @@ pub struct Request {
 }
 
 /// A response (RFC 3261 §7.2).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// 100 to 699.
     pub status: u16,
@@ -114,9 +114,9 @@ impl Message {
 
     /// Makes a message of a head and the body that was cut off for it.
     pub(super) fn from_head(head: Head, body: Vec<u8>) -> Result<Message, ParseError> {
-        let Head { start_line, mut headers, fault } = head;
-        if let Some(fault) = fault {
-            return Err(fault);
+        let Head { start_line, mut headers, malformed } = head;
+        if malformed {
+            return Err(ParseError::HeaderLine);
         }
         if headers.len() > MAX_HEADERS {
             return Err(ParseError::TooLarge("header lines"));
@@ -197,6 +197,21 @@ impl From<Response> for Message {
     }
 }
 
+/// Shows the length of the body, never its content: it may hold media keys.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start_line = format_args!("{} {}", self.method, self.uri);
+        write!(f, "Request({start_line}, {:?}, {} bytes)", self.headers, self.body.len())
+    }
+}
+
+/// Shows the length of the body, never its content: it may hold media keys.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({} {:?}, {:?}, {} bytes)", self.status, self.reason, self.headers, self.body.len())
+    }
+}
+
 enum StartLine {
     Request(Method, Uri),
     Status(u16, String),
@@ -204,6 +219,9 @@ enum StartLine {
 
 impl StartLine {
     fn parse(line: &[u8]) -> Result<Self, ParseError> {
+        if line.contains(&b'\r') || line.contains(&b'\n') {
+            return Err(ParseError::StartLine);
+        }
         if is_status_line(line) { Self::parse_status(line) } else { Self::parse_request(line) }
     }
 

@@ -13,13 +13,13 @@ pub mod header;
 pub mod message;
 pub mod framing;
 pub mod validate;
-pub mod peer_name;
 mod status;
 pub mod digest;
 mod transaction;
 mod dialog;
 mod registration;
 pub mod agent;
+pub mod peer_name;
 
 pub use agent::{Agent, AgentConfig, Body, Event, Output, Reply, RequestError, Termination};
 pub use dialog::DialogId;
@@ -32,3 +32,6 @@ pub use syntax::ParseError;
 pub use transaction::TransactionKey;
 pub use uri::{Host, SipUri, Uri};
 pub use validate::{Rejection, validate_request, validate_response};
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,11 @@ pub fn reason_phrase(status: u16) -> &'static str {
         488 => "Not Acceptable Here",
         500 => "Server Internal Error",
         503 => "Service Unavailable",
-        100..=199 => "Progress",
-        200..=299 => "Success",
+        ..200 => "Progress",
+        201..=299 => "Success",
         300..=399 => "Redirection",
-        400..=499 => "Refused",
-        500..=599 => "Server Failure",
+        401..=499 => "Refused",
+        501..=599 => "Server Failure",
         _ => "Declined",
     }
 }

@@ -56,6 +56,9 @@ pub enum Host {
 impl Uri {
     /// Reads a whole URI; nothing may stand before or after it.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(MALFORMED);
+        }
         let (scheme, rest) = text.split_once(':').ok_or(MALFORMED)?;
         let secure = match () {
             () if scheme.eq_ignore_ascii_case("sip") => false,
@@ -316,7 +319,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn is_opaque(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>\"".contains(c))
+    !text.is_empty() && !text.contains(['<', '>', '"'])
 }
 
 /// Undoes `%HH` escapes, once.

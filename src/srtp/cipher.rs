@@ -229,3 +229,19 @@ impl Aes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::ZeroizeOnDrop;
+
+    #[test]
+    fn prepared_keys_are_wiped_when_dropped() {
+        // Does not compile without the `zeroize` features of aes, ctr and sha1. GCM's keys are wiped by AWS-LC's free.
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<Aes128Enc>();
+        wiped::<Aes256Enc>();
+        wiped::<CtrCore<Aes128Enc, flavors::Ctr128BE>>();
+        wiped::<Sha1>();
+    }
+}

@@ -53,7 +53,7 @@ pub struct RtpOut<'a> {
     /// The marker bit: the first packet after silence.
     pub marker: bool,
     /// The sequence number. Begin a stream below 2^15, lest the receiver lose the packets around the first wrap and
-    /// never learn the rollover counter (RFC 3711 §3.3.1).
+    /// never learn the rollover counter (RFC 4568 §6.4).
     pub sequence: u16,
     /// The timestamp, in units of the payload's RTP clock.
     pub timestamp: u32,
@@ -103,6 +103,9 @@ pub struct Protector {
 
 impl Protector {
     /// Prepares the keys, which policy has allowed.
+    ///
+    /// Once per master key: a second `Protector` of the same key knows nothing of the indices that the first one used,
+    /// and the same index twice gives away both packets (RFC 3711 §9.1). Keep this one when a re-INVITE keeps the key.
     pub fn new(_proof: &MayKey, master: &MasterKey) -> Result<Self, KeyError> {
         Ok(Protector {
             rtp: Cipher::new(master, Protocol::Rtp)?,

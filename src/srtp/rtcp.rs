@@ -257,5 +257,4 @@ fn split_word(bytes: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 #[cfg(test)]
-#[path = "rtcp_tests.rs"]
 mod tests;

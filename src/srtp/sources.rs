@@ -33,7 +33,8 @@ impl Sources {
     }
 
     /// Remembers that this index was used. A new source takes a free place, or that of the source not heard for longest.
-    /// Only for a packet that authenticated (or that we send).
+    /// Only for a packet that authenticated (or that we send). A source that is pushed out takes its window along: its old
+    /// packets would count as new. That takes nine sources under one key, which only who has the key can bring about.
     pub(super) fn accept(&mut self, ssrc: Ssrc, index: u64) {
         self.packets += 1;
         let heard = self.packets;

@@ -5,7 +5,7 @@
 
 use super::cipher::{Cipher, Failed, Position, Protocol};
 use super::kdf::{KeyError, MasterKey};
-use super::rtp::RtpHeader;
+use super::rtp::{FIXED_LEN, RtpHeader};
 use super::sources::Sources;
 use super::{MAX_PACKET, rtcp};
 use crate::policy::MayKey;
@@ -79,7 +79,8 @@ impl Unprotector {
 
     /// Opens an SRTP packet in place (RFC 3711 §3.3, RFC 7714 §8).
     pub fn rtp<'a>(&mut self, packet: &'a mut [u8]) -> Result<RtpPacket<'a>, Rejected> {
-        let end = packet.len().checked_sub(self.rtp_tag_len).ok_or(Rejected::TooShort)?;
+        let end = packet.len().checked_sub(self.rtp_tag_len).filter(|end| *end >= FIXED_LEN);
+        let end = end.ok_or(Rejected::TooShort)?;
         let (packet, tag) = packet.split_at_mut(end);
         let header = RtpHeader::parse(packet).ok_or(Rejected::BadHeader)?;
         let index = match self.rtp_sources.window(header.ssrc) {
@@ -100,8 +101,9 @@ impl Unprotector {
 
     /// Opens the first packet that comes from a source, and returns its index.
     ///
-    /// A stream starts with a rollover counter of 0 at a sequence number that may be anything, so it may have wrapped
-    /// before its first packet gets here. RFC 3711 §3.3.1 would then guess wrong for the whole call; the tag tells.
+    /// Its rollover counter began at 0, and its sequence number should have begun below 2^15 (RFC 4568 §6.4), but of many
+    /// phones it may be anything. So the stream may have wrapped before its first packet got here; RFC 3711 §3.3.1 alone
+    /// would then guess wrong for the whole call. The tag tells which it was.
     fn open_first(&self, header: &RtpHeader, packet: &mut [u8], tag: &[u8]) -> Result<u64, Rejected> {
         let index = u64::from(header.sequence);
         let mut copy = [0; MAX_PACKET];
@@ -124,11 +126,9 @@ impl Unprotector {
 
     /// Opens an SRTCP packet in place and returns the compound RTCP packet (RFC 3711 §3.4, RFC 7714 §9).
     pub fn rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Rejected> {
-        let end = packet.len().checked_sub(4 + self.rtcp_tag_len).ok_or(Rejected::TooShort)?;
+        let end = packet.len().checked_sub(4 + self.rtcp_tag_len).filter(|end| *end >= rtcp::CLEAR_LEN);
+        let end = end.ok_or(Rejected::TooShort)?;
         let (packet, trailer) = packet.split_at_mut(end);
-        if packet.len() < rtcp::CLEAR_LEN {
-            return Err(Rejected::TooShort);
-        }
         let ssrc = rtcp::sender(packet).ok_or(Rejected::BadHeader)?;
         let (tag, word) = if self.gcm {
             trailer.split_at(self.rtcp_tag_len)

@@ -8,8 +8,13 @@ pub mod certificates;
 pub mod group_peer;
 pub mod group_server;
 pub mod measure;
+pub mod phone;
 pub mod real;
+pub mod registrar;
+pub mod relay;
+pub mod scene;
 pub mod sound;
+pub mod tls_trap;
 pub mod wav;
 
 /// Why a part of the laboratory could not do its work. A test shows it and fails.

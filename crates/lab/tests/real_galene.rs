@@ -80,6 +80,11 @@ impl Galene {
         let _ = self.child.wait();
     }
 
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     fn restart(&mut self) {
         self.child = Self::spawn(&self.directory, &self.address, self.port);
     }
@@ -379,9 +384,72 @@ async fn a_stopped_server_is_noticed_and_can_be_joined_again() {
         eprintln!("Gone after {:?}: {:?}", begun.elapsed(), alice.events().last());
         galene.restart();
     };
-    tokio::select! { () = talking => panic!("talked to nobody"), () = stopping => {} }
+    tokio::join!(talking, stopping); // what is left of the sound ends with the connection
     let (alice, bob) = (galene.join("alice-2").await, galene.join("bob").await);
     alice.publish(sine(48_000, 440.0, 0.2, 2 * SECOND)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(tone_share(&bob.heard()["alice-2"], 48_000, 440.0) > 0.9);
+}
+
+/// Needs `nft` and the right to use it: run in a network namespace of your own.
+#[tokio::test]
+#[ignore = "needs a real Galène"]
+async fn a_path_that_was_dead_is_repaired_as_soon_as_it_lives_again() {
+    let galene = Galene::start(18111);
+    let (alice, bob) = (galene.join("alice-2").await, galene.join("bob").await);
+    let talking = alice.publish(sine(48_000, 440.0, 0.2, 60 * SECOND));
+    let acting = async {
+        assert!(bob.wait_until_heard("alice-2", SOON).await);
+        nft(
+            "add table inet outage; add chain inet outage in { type filter hook input priority 0; }; add rule inet outage in meta l4proto udp drop",
+        );
+        tokio::time::sleep(Duration::from_secs(28)).await;
+        nft("delete table inet outage");
+        bob.clear_heard();
+        let begun = Instant::now();
+        assert!(bob.wait_until_heard("alice-2", Duration::from_secs(10)).await);
+        eprintln!("heard {:?} after the path came back", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let heard = bob.hearing().remove("alice-2").unwrap();
+        eprintln!("then {} packets in {:?}, {} lost", heard.packets, begun.elapsed(), heard.lost);
+        assert!(heard.packets > 300);
+        let sent = |peer: &GroupPeer, what: &str| peer.messages().iter().filter(|text| text.contains(what)).count();
+        eprintln!(
+            "{} answers to alice, {} offers to bob",
+            sent(&alice, r#""type":"answer""#),
+            sent(&bob, r#""type":"offer""#)
+        );
+    };
+    tokio::select! { () = talking => panic!("the outage was too long"), () = acting => {} }
+}
+
+/// Frozen, not dead: what the client must sit out.
+#[tokio::test]
+#[ignore = "needs a real Galène"]
+async fn a_server_that_was_frozen_goes_on() {
+    let galene = Galene::start(18112);
+    let (alice, bob) = (galene.join("alice-2").await, galene.join("bob").await);
+    let talking = alice.publish(sine(48_000, 440.0, 0.2, 80 * SECOND));
+    let acting = async {
+        // long enough that ICE gives up on our side; after 45 s Galène itself would drop everybody
+        assert!(bob.wait_until_heard("alice-2", SOON).await);
+        galene.signal("STOP");
+        tokio::time::sleep(Duration::from_secs(26)).await;
+        bob.clear_heard();
+        let begun = Instant::now();
+        galene.signal("CONT");
+        assert!(bob.wait_until_heard("alice-2", SOON).await);
+        let heard_after = begun.elapsed();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let heard = bob.hearing().remove("alice-2").unwrap();
+        eprintln!("heard after {heard_after:?}, then {} packets in 6 s", heard.packets);
+        assert!(heard.packets > 250);
+    };
+    tokio::select! { () = talking => panic!("frozen too long"), () = acting => {} }
+    assert!(!alice.events().iter().chain(&bob.events()).any(|(_, event)| matches!(event, Event::Gone { .. })));
+}
+
+fn nft(commands: &str) {
+    assert!(Command::new("nft").arg(commands).status().expect("nft runs").success());
 }

@@ -33,6 +33,23 @@ fn a_packet_cut_to_any_length_changes_nothing() {
 }
 
 #[test]
+fn what_is_too_short_for_header_and_tag_is_called_so() {
+    for suite in Suite::ALL {
+        let (mut sender, mut receiver) = pair(suite);
+        let rtp = sender.rtp(&packet(1, b"")).unwrap();
+        let rtcp = sender.rtcp(&report(SSRC, 0)).unwrap();
+        for len in 0..rtp.as_bytes().len() {
+            assert_eq!(receiver.rtp(&mut rtp.as_bytes()[..len].to_vec()), Err(Rejected::TooShort));
+        }
+        for len in 0..rtcp.as_bytes().len() {
+            assert_eq!(receiver.rtcp(&mut rtcp.as_bytes()[..len].to_vec()), Err(Rejected::TooShort));
+        }
+        assert!(receiver.rtp(&mut rtp.as_bytes().to_vec()).is_ok());
+        assert!(receiver.rtcp(&mut rtcp.as_bytes().to_vec()).is_ok());
+    }
+}
+
+#[test]
 fn packets_of_nothing_but_one_byte_are_refused_at_any_length() {
     for suite in Suite::ALL {
         let (_, mut receiver) = pair(suite);

@@ -29,6 +29,7 @@ type WebSocket = WebSocketStream<TlsStream<TcpStream>>;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) tls: TlsAcceptor,
+    pub(super) canonical_host: Option<String>,
     pub(super) events: mpsc::UnboundedSender<HallEvent>,
     pub(super) frozen: watch::Receiver<bool>,
     pub(super) cut: watch::Receiver<u64>,
@@ -74,6 +75,10 @@ async fn answer(head: &Head, shared: &Shared) -> Outcome<String> {
     let not_found = || response("404 Not Found", "Content-Type: text/html; charset=utf-8\r\n", "<p>Not found</p>\n");
     let Some((group, rest)) = head.group() else { return Ok(not_found()) };
     let host = head.field("host").unwrap_or_default().to_owned();
+    if let Some(canonical) = shared.canonical_host.as_ref().filter(|canonical| !canonical.eq_ignore_ascii_case(&host)) {
+        let location = format!("Location: https://{canonical}{}\r\n", head.path);
+        return Ok(response("301 Moved Permanently", &location, ""));
+    }
     let (reply, status) = oneshot::channel();
     shared
         .events

@@ -37,6 +37,8 @@ pub struct GroupServerOptions {
     pub tls: Arc<ServerConfig>,
     /// The groups, by name.
     pub groups: HashMap<String, GroupDescription>,
+    /// The only `Host` that it answers to; others are sent there (301).
+    pub canonical_host: Option<String>,
     /// From a stream's first packet until it is offered to the others. Galène's value is 200 ms.
     pub publish_delay: Duration,
 }
@@ -48,6 +50,7 @@ impl GroupServerOptions {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls,
             groups: HashMap::new(),
+            canonical_host: None,
             publish_delay: Duration::from_millis(200),
         }
     }
@@ -112,8 +115,14 @@ impl GroupServer {
             tasks: JoinSet::new(),
             serial: 0,
         };
-        let shared =
-            Shared { tls: options.tls.into(), events, frozen: is_frozen, cut: is_cut, transcript: transcript.clone() };
+        let shared = Shared {
+            tls: options.tls.into(),
+            canonical_host: options.canonical_host,
+            events,
+            frozen: is_frozen,
+            cut: is_cut,
+            transcript: transcript.clone(),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(hall.run(received));
         tasks.spawn(connection::accept(listener, shared));

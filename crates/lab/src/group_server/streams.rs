@@ -20,7 +20,7 @@ impl Hall {
             return self.error(key, "adding duplicate connection");
         }
         if !client.up.contains_key(&message.id) {
-            let (packets, _) = broadcast::channel(64);
+            let (packets, _) = broadcast::channel(1024);
             let role = Role::Up(packets.clone());
             let (serial, commands) = self.start_peer(key, &message.id, role);
             let label = message.label.clone();

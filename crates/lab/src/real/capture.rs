@@ -190,3 +190,66 @@ fn udp(ether_type: &[u8], packet: &[u8]) -> Option<(SocketAddr, SocketAddr, Vec<
     let payload = udp.get(8..usize::from(half(4)?))?;
     Some((SocketAddr::new(from, half(0)?), SocketAddr::new(to, half(2)?), payload.to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+    use super::*;
+
+    fn pcap(link: u32, frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1];
+        file.extend([0; 16]);
+        file.extend(link.to_le_bytes());
+        for (number, frame) in frames.iter().enumerate() {
+            let length = frame.len() as u32;
+            for word in [number as u32, 500_000, length, length] {
+                file.extend(word.to_le_bytes());
+            }
+            file.extend(frame);
+        }
+        file
+    }
+
+    fn udp4(payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend([0x13, 0x88, 0x17, 0x70, 0, 8 + payload.len() as u8, 0, 0]); // 5000 to 6000
+        packet.extend(payload);
+        packet
+    }
+
+    #[test]
+    fn udp_is_read_from_ethernet_and_from_both_cooked_formats() {
+        for (link, header) in [
+            (1, [&[0; 12][..], &[8, 0]].concat()),
+            (113, [&[0; 14][..], &[8, 0]].concat()),
+            (276, [&[8, 0][..], &[0; 18]].concat()),
+        ] {
+            let frame = [header, udp4(b"hello")].concat();
+            let packets = read(&pcap(link, &[frame.clone(), frame])).unwrap();
+            assert_eq!(packets.len(), 2);
+            assert_eq!(packets[1].time, Duration::from_millis(1500));
+            assert_eq!(
+                (packets[1].from.to_string(), packets[1].to.to_string()),
+                ("10.0.0.1:5000".into(), "10.0.0.2:6000".into())
+            );
+            assert_eq!(packets[1].payload, b"hello");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_gives_what_is_whole() {
+        let frame = [vec![0; 12], vec![8, 0], udp4(b"hello")].concat();
+        let file = pcap(1, &[frame.clone(), frame]);
+        for length in 24..file.len() {
+            assert!(read(&file[..length]).unwrap().len() < 2);
+        }
+        assert!(read(b"not a capture").is_err());
+    }
+
+    #[test]
+    fn few_packets_are_not_judged() {
+        let payloads = [&[1; 160][..]; 79];
+        assert_eq!(judge(&payloads), Looks::TooShort);
+        assert_eq!(judge(&[payloads[0]; 80]), Looks::Clear);
+    }
+}

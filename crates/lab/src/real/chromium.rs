@@ -91,8 +91,7 @@ impl Chromium {
     /// When the page does not say that it joined.
     pub fn join(&mut self, url: &str, name: &str, password: &str) -> Result<()> {
         self.call("Page.navigate", json!({ "url": url }))?;
-        // a token asks for no name when it has one, but the form with its button is always there
-        self.wait_js("the login form", "visible('login-container') && typeof serverConnection !== 'undefined'")?;
+        self.wait_js("the login form", "visible('login-container')")?;
         let (name, password) = (json!(name), json!(password));
         self.evaluate(&format!(
             "(() => {{

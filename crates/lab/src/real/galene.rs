@@ -11,10 +11,10 @@ use super::netns::Netns;
 use super::program::{Program, wait_until};
 use super::{Context, Failure, Result};
 
-/// The permission of an operator, the password `oppw`.
-pub const OPERATOR: (&str, &str) = ("op", "oppw");
-/// A user for the gateway that may present, and its password.
-pub const GATEWAY: (&str, &str) = ("sipgw", "gwpw");
+/// The operator of each group, and the password.
+pub const OPERATOR: (&str, &str) = ("op", "operator-pass-8mQf");
+/// The token of the invitation to each group.
+pub const INVITATION: &str = "invitation-token-x4Tb2Lq9";
 
 /// A group's description, Galène's `groups/NAME.json`: everybody may present, `op` is operator.
 pub fn open_group() -> serde_json::Value {
@@ -23,7 +23,6 @@ pub fn open_group() -> serde_json::Value {
         "public": true,
         "users": {
             OPERATOR.0: { "password": OPERATOR.1, "permissions": "op" },
-            GATEWAY.0: { "password": GATEWAY.1, "permissions": "present" },
         },
         "wildcard-user": { "password": { "type": "wildcard" }, "permissions": "present" },
     })
@@ -58,6 +57,7 @@ impl Galene {
         write("data/cert.pem", certificate_pem)?;
         write("data/key.pem", key_pem)?;
         write("data/config.json", "{}")?;
+        write("data/var/tokens.jsonl", &invitations(groups))?;
         for (name, description) in groups {
             write(&format!("groups/{name}.json"), &description.to_string())?;
         }
@@ -110,6 +110,17 @@ impl Galene {
     pub fn stop(&mut self) {
         self.program.stop();
     }
+}
+
+fn invitations(groups: &[(&str, serde_json::Value)]) -> String {
+    let lines = groups.iter().map(|(group, _)| {
+        let (permissions, expires) = (["present", "message"], "2099-01-01T00:00:00Z");
+        let line = serde_json::json!({
+            "token": INVITATION, "group": group, "permissions": permissions, "expires": expires,
+        });
+        format!("{line}\n")
+    });
+    lines.collect()
 }
 
 fn find() -> Result<(PathBuf, PathBuf)> {

@@ -22,8 +22,10 @@ pub enum Digest {
 pub enum Attack {
     /// Nothing.
     None,
-    /// It removes every `a=crypto` and turns RTP/SAVP into RTP/AVP, so that careless phones talk in clear.
+    /// It removes every `a=crypto`: RTP/SAVP without keys, which most phones refuse, and then try in clear.
     StripCrypto,
+    /// It also turns RTP/SAVP into RTP/AVP, so that the offer looks like one of a phone without encryption.
+    StripCryptoAndProfile,
 }
 
 /// How to start a Kamailio.
@@ -84,6 +86,14 @@ impl Kamailio {
         self.program.output()
     }
 
+    /// Waits until this user has registered.
+    ///
+    /// # Errors
+    /// When it does not happen in time.
+    pub fn wait_registered(&mut self, user: &str, within: Duration) -> Result<()> {
+        self.program.wait_for_output(&format!("registered {user}\n"), within)
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         self.program.stop();
@@ -96,14 +106,16 @@ fn configuration(directory: &Path, address: SocketAddr, config: &KamailioConfig<
         .iter()
         .map(|(user, password)| format!("        case \"{user}\": $var(password) = \"{password}\"; break;"))
         .collect();
+    let profile = match config.attack {
+        Attack::StripCryptoAndProfile => "        replace_body_all(\"RTP/SAVP\", \"RTP/AVP\");\n",
+        Attack::None | Attack::StripCrypto => "",
+    };
     let attack = match config.attack {
-        Attack::None => "",
-        Attack::StripCrypto => concat!(
-            "    if (is_method(\"INVITE\") && has_body(\"application/sdp\")) {\n",
-            "        replace_body_all(\"a=crypto:[^\\r\\n]*\\r\\n\", \"\");\n",
-            "        replace_body_all(\"RTP/SAVP\", \"RTP/AVP\");\n",
-            "        xlog(\"L_NOTICE\", \"attack: crypto stripped\\n\");\n",
-            "    }",
+        Attack::None => String::new(),
+        Attack::StripCrypto | Attack::StripCryptoAndProfile => format!(
+            "    if (is_method(\"INVITE\") && has_body(\"application/sdp\")) {{\n        \
+             replace_body_all(\"a=crypto:[^\\r\\n]*\\r\\n\", \"\");\n{profile}        \
+             xlog(\"L_NOTICE\", \"attack: crypto stripped\\n\");\n    }}"
         ),
     };
     let algorithm = match config.digest {
@@ -116,5 +128,5 @@ fn configuration(directory: &Path, address: SocketAddr, config: &KamailioConfig<
         .replace("@DIRECTORY@", &directory.display().to_string())
         .replace("@ALGORITHM@", algorithm)
         .replace("@USERS@", &users.join("\n"))
-        .replace("@ATTACK@", attack)
+        .replace("@ATTACK@", &attack)
 }

@@ -304,7 +304,7 @@ fn configuration(config: &LinphoneConfig<'_>) -> Result<String> {
          [proxy_0]\nreg_proxy=<sip:{domain}:{port};transport=tls>\nreg_identity=sip:{user}@{domain}\n\
          reg_expires=3600\nreg_sendregister=1\npublish=0\navpf=0\nquality_reporting_enabled=0\n\
          [auth_info_0]\nusername={user}\npasswd={password}\nrealm={domain}\ndomain={domain}\n\
-         [rtp]\naudio_rtp_port=-1\n\
+         [rtp]\naudio_rtp_port=10000-19998\n\
          [sound]\nechocancellation=0\necholimiter=0\nagc=0\neq_active=0\nnoisegate=0\n\
          [misc]\nuuid={}\nversion_check_url_root=\n",
         uuid.trim()

@@ -4,6 +4,7 @@
 //! answers ARP on the pair for foreign addresses), so programs believe in a network but no packet leaves the machine.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,9 @@ use super::{Context, Failure, Result};
 /// Namespaces of one process.
 const PER_PROCESS: u32 = 16;
 
+/// The first of the ports that the kernel gives inside to programs that ask for any.
+const FIRST_ANY_PORT: u16 = 50_000;
+
 /// A network namespace, removed with all that runs in it when dropped.
 pub struct Netns {
     name: String,
@@ -22,11 +26,11 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// A new namespace. `names` are host names that resolve to its inner address, inside it.
+    /// A new namespace. Inside it, `names` resolve to its inner address and `outside_names` to the test's own.
     ///
     /// # Errors
     /// Without root, iproute2 or the kernel's veth.
-    pub fn new(names: &[&str]) -> Result<Self> {
+    pub fn new(names: &[&str], outside_names: &[&str]) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
         let pid = std::process::id();
@@ -51,7 +55,8 @@ impl Netns {
         // `ip netns exec` mounts these over /etc
         let etc = this.etc();
         std::fs::create_dir_all(&etc).context(etc.display())?;
-        let hosts = format!("127.0.0.1 localhost\n{inside} {}\n", names.join(" "));
+        let (names, outside_names) = (names.join(" "), outside_names.join(" "));
+        let hosts = format!("127.0.0.1 localhost\n{inside} {names}\n{outside} {outside_names}\n");
         for (file, text) in [
             ("hosts", hosts.as_str()),
             ("nsswitch.conf", "hosts: files dns\n"),
@@ -59,6 +64,9 @@ impl Netns {
         ] {
             std::fs::write(etc.join(file), text).context(file)?;
         }
+        // so that no port that a test configures is taken by somebody who asked for any
+        let any = format!("echo {FIRST_ANY_PORT} 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+        run(this.command("sh")?.args(["-c", &any]))?;
         Ok(this)
     }
 
@@ -83,14 +91,15 @@ impl Netns {
         Ok(command)
     }
 
-    /// From now on, UDP packets sent from this port inside are lost.
+    /// From now on, UDP packets sent from these ports inside are lost.
     ///
     /// # Errors
     /// Without nftables.
-    pub fn drop_udp_from(&self, port: u16) -> Result<()> {
+    pub fn drop_udp_from(&self, ports: RangeInclusive<u16>) -> Result<()> {
+        let (first, last) = (ports.start(), ports.end());
         let rules = format!(
             "add table inet lab; add chain inet lab out {{ type filter hook output priority 0; }}; \
-             add rule inet lab out udp sport {port} drop"
+             add rule inet lab out udp sport {first}-{last} drop"
         );
         run(self.command("nft")?.arg(rules)).map(drop)
     }

@@ -242,3 +242,25 @@ pub(super) fn read_lossy(file: &Path) -> String {
 fn open_log(log: &Path) -> Result<std::fs::File> {
     std::fs::File::options().create(true).append(true).open(log).context(log.display())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let failure = require("no-such-program").unwrap_err().to_string();
+        assert_eq!(failure, "the program no-such-program is missing: apt-get install no-such-program");
+    }
+
+    #[test]
+    fn a_program_that_ends_early_fails_the_wait_with_its_last_words() {
+        let scratch = Scratch::new().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such file >&2; exit 3"]);
+        let mut program = Program::start("sh", &mut command, &scratch.join("log")).unwrap();
+        let failure = program.wait_for_output("ready", Duration::from_secs(5)).unwrap_err().to_string();
+        assert!(failure.contains("exit status: 3") && failure.contains("no such file"), "{failure}");
+    }
+}

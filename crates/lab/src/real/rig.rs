@@ -17,6 +17,8 @@ use crate::wav::Wav;
 pub const SIP_DOMAIN: &str = "sip.lab.test";
 /// Galène's host.
 pub const GALENE_HOST: &str = "galene.lab.test";
+/// The laboratory's own group server, which runs in the test itself, outside of the namespace.
+pub const GROUP_HOST: &str = "group.lab.test";
 /// The users of the registrar, and their passwords, which no log may show.
 pub const USERS: [(&str, &str); 3] =
     [("alice", "alice-pass-5Wq8"), ("bob", "bob-pass-J3xk"), ("conference", "conference-pass-t9Zr")];
@@ -48,7 +50,8 @@ impl Rig {
     /// Without root or iproute2.
     pub fn new() -> Result<Self> {
         let authority = Authority::new("Laboratory CA").context("CA")?;
-        let this = Self { authority, net: Netns::new(&[SIP_DOMAIN, GALENE_HOST])?, scratch: Scratch::new()? };
+        let this =
+            Self { authority, net: Netns::new(&[SIP_DOMAIN, GALENE_HOST], &[GROUP_HOST])?, scratch: Scratch::new()? };
         std::fs::write(this.ca_file(), this.authority.pem()).context("ca.pem")?;
         Ok(this)
     }

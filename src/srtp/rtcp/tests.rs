@@ -1,3 +1,4 @@
+//! RTCP: layout, round trips, and lengths that do not add up.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 use super::*;
 use proptest::prelude::*;
