@@ -1,5 +1,5 @@
-//! Parses the command line, runs the command, ends with its exit code.
+//! The program: everything is in the library, so that tests reach it.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    galene_sips::cli::main()
 }

@@ -3,6 +3,9 @@
 //! Nothing here knows a protocol. Time is `std::time::Instant`, always passed in as `now`.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The gateway's own number of a call: counts up from 1 and is never used again while the program runs.
 /// People see it (`☎ Alice #3`), and every proof of `policy` is bound to one.
@@ -12,6 +15,17 @@ pub struct CallNumber(pub u32);
 impl fmt::Display for CallNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// Gives out call numbers, to all accounts from the same row.
+#[derive(Clone, Debug, Default)]
+pub struct CallNumbers(Arc<AtomicU32>);
+
+impl CallNumbers {
+    /// The next number: 1, 2, 3, …
+    pub fn next_number(&self) -> CallNumber {
+        CallNumber(self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
     }
 }
 
@@ -56,6 +70,25 @@ pub fn unfold_sequence(newest: u64, seq: u16) -> u64 {
     match newest.checked_add_signed(i64::from(delta)) {
         Some(index) => index,
         None => u64::from(seq),
+    }
+}
+
+/// Ties the monotonic clock to the wall clock, so that sender reports can carry NTP time without a clock being read.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    /// A moment …
+    pub at: Instant,
+    /// … and the time since 1970 at that moment.
+    pub since_1970: Duration,
+}
+
+impl WallClock {
+    /// `now` in NTP's 32.32 bits since 1900 (RFC 3550 §4).
+    pub fn ntp(self, now: Instant) -> u64 {
+        const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
+        let time = self.since_1970 + now.saturating_duration_since(self.at);
+        let seconds = (time.as_secs() + SECONDS_1900_TO_1970) & 0xffff_ffff;
+        (seconds << 32) | ((u64::from(time.subsec_nanos()) << 32) / 1_000_000_000)
     }
 }
 

@@ -1,1 +1,19 @@
-//! Being written.
+//! The dialog side of phone calls: one [`Line`] for each account, and on it its calls.
+//!
+//! In: bytes of the account's TLS connection, what the room says. Out: bytes, and what the room shall do. One INVITE
+//! on its way:
+//!
+//! ```text
+//!  INVITE ─▶ offer ─▶ judge ─┬─ no ─▶ 488 with a Warning
+//!                            └─ MayAnswer ─▶ keys ─▶ MayKey ─▶ two UDP ports ─▶ 180, a place in the room
+//!                                                                 room is ready ─▶ 200 ─▶ ACK ─▶ … ─▶ BYE
+//! ```
+//!
+//! Sans-IO. Sound never passes here. A panic in one call ends that call.
+
+mod line;
+mod name;
+mod phone_call;
+
+pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output};
+pub use name::{claimed_name, participant_name};

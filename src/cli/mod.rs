@@ -1,1 +1,177 @@
-//! Being written.
+//! The command line: what each command is called, what it prints, and its exit code.
+//!
+//! 0 done · 1 refused or failed · 2 usage · 78 bad configuration. Results go to standard output, everything else to standard error.
+//! An error says what happened, why, and what to do.
+
+mod show;
+
+use crate::io::admin::{self, AdminError, Calls, HungUp, Question, Status};
+use crate::io::files::{self, QuickStart};
+use crate::io::run::{self, RunError};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A refused or failed command.
+const FAILED: u8 = 1;
+
+/// A command line that makes no sense.
+const USAGE: u8 = 2;
+
+/// A bad configuration (`EX_CONFIG` of sysexits).
+const CONFIG: u8 = 78;
+
+/// Brings SIP phones into Galène video conferences, encrypted or not at all.
+#[derive(Parser)]
+#[command(name = "galene-sips", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Register the accounts and take calls, until SIGTERM
+    Run(Run),
+    /// Read a configuration and tell what is wrong with it, or what it means
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print an example of a configuration, with every key
+    Example,
+    /// Show the accounts of the running program
+    Status(Query),
+    /// Show its calls: who, how encrypted, how well the sound arrives
+    Calls(Query),
+    /// End a call
+    Hangup {
+        /// The call's number, as `calls` shows it
+        call: u32,
+        #[command(flatten)]
+        query: Query,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// The configuration
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["account", "password_file", "group_file"])]
+    config: Option<PathBuf>,
+    /// Without a configuration: the SIP account, as user@domain
+    #[arg(long, value_name = "USER@DOMAIN", requires = "password_file", requires = "group_file")]
+    account: Option<String>,
+    /// A file with the account's password; - for standard input
+    #[arg(long, value_name = "FILE", requires = "account")]
+    password_file: Option<PathBuf>,
+    /// A file with the group's invitation (it holds a token, so it does not belong on the command line); - for standard input
+    #[arg(long, value_name = "FILE", requires = "account")]
+    group_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Query {
+    /// For programs; the schema is in docs/schema
+    #[arg(long)]
+    json: bool,
+    /// Which running program: its socket
+    #[arg(long, value_name = "PATH")]
+    admin_socket: Option<PathBuf>,
+    /// Which running program: its configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "admin_socket")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let help = !error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if help { 0 } else { USAGE });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+    };
+    let code = runtime.block_on(execute(arguments.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+async fn execute(command: Command) -> ExitCode {
+    match command {
+        Command::Run(arguments) => match run(arguments).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(RunError::Config(error)) => fail(CONFIG, &error.to_string()),
+            Err(error) => fail(FAILED, &error.to_string()),
+        },
+        Command::Check { config } => match files::load(config.as_deref()) {
+            Ok(config) => {
+                show::print(&show::configuration(&config));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(CONFIG, &error.to_string()),
+        },
+        Command::Example => {
+            show::print(crate::config::EXAMPLE);
+            ExitCode::SUCCESS
+        }
+        Command::Status(query) => result(ask::<Status>(&query, &Question::Status).await, query.json, show::status),
+        Command::Calls(query) => result(ask::<Calls>(&query, &Question::Calls).await, query.json, show::calls),
+        Command::Hangup { call, query } => match ask::<HungUp>(&query, &Question::Hangup { call }).await {
+            Ok(HungUp { found: true }) => ExitCode::SUCCESS,
+            Ok(HungUp { found: false }) => {
+                fail(FAILED, &format!("there is no call {call}; `galene-sips calls` lists them"))
+            }
+            Err(code) => code,
+        },
+    }
+}
+
+async fn run(arguments: Run) -> Result<(), RunError> {
+    let config = match (arguments.account, arguments.password_file, arguments.group_file) {
+        (Some(account), Some(password_file), Some(group_file)) => {
+            files::quick_start(&QuickStart { account, password_file, group_file })?
+        }
+        _ => files::load(arguments.config.as_deref())?,
+    };
+    run::run(config).await
+}
+
+async fn ask<A: for<'a> serde::Deserialize<'a>>(query: &Query, question: &Question) -> Result<A, ExitCode> {
+    let socket = match (&query.admin_socket, &query.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(file)) => match files::load(Some(file)) {
+            Ok(config) => files::admin_socket(&config),
+            Err(error) => return Err(fail(CONFIG, &error.to_string())),
+        },
+        (None, None) => files::default_admin_socket(),
+    };
+    admin::ask(&socket, question).await.map_err(|error: AdminError| fail(FAILED, &error.to_string()))
+}
+
+fn result<A: serde::Serialize>(answer: Result<A, ExitCode>, json: bool, text: impl Fn(&A) -> String) -> ExitCode {
+    match answer {
+        Ok(answer) if json => match serde_json::to_string_pretty(&answer) {
+            Ok(text) => {
+                show::print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(FAILED, &error.to_string()),
+        },
+        Ok(answer) => {
+            show::print(&text(&answer));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    show::complain(message);
+    ExitCode::from(code)
+}

@@ -1,1 +1,74 @@
-//! Being written.
+//! The only place that says yes.
+//!
+//! In come facts and the account's [`Rules`]; out comes a [`Verdict`]: a proof that the next step demands,
+//! or a [`Refusal`] that says what happened, why, and what to do. [`judge`] is one pure function: no message, clock,
+//! socket or secret reaches it, so its whole table can be tested.
+//!
+//! There is one proof per moment, and each can be had in one way only: by asking [`judge`] with facts that deserve it.
+//! A test of another module that needs a proof does the same:
+//!
+//! ```
+//! use galene_sips::policy::*;
+//! use galene_sips::units::CallNumber;
+//!
+//! let rules = Rules::strict("alice@sip.example.org");
+//! let facts = KeyFacts {
+//!     call: CallNumber(1),
+//!     signalling: SignallingLevel::Verified,
+//!     method: KeyingMethod::Sdes,
+//!     suite: SuiteStrength::Full,
+//!     current: None,
+//! };
+//! let proof: MayKey = judge(&rules, &facts).allowed()?;
+//! assert_eq!(proof.level(), MediaLevel::Srtp);
+//! # Ok::<(), Refusal>(())
+//! ```
+//!
+//! Nothing else makes one:
+//!
+//! ```compile_fail
+//! use galene_sips::policy::*;
+//! use galene_sips::units::CallNumber;
+//!
+//! let forged = MayKey { call: CallNumber(1), level: MediaLevel::Srtp };
+//! ```
+//!
+//! and a proof is good for one step, so it cannot be copied. This compiles for a refusal,
+//!
+//! ```
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::Refusal>();
+//! ```
+//!
+//! and for no proof:
+//!
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayConnect>();
+//! ```
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayAuthenticate>();
+//! ```
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayAnswer>();
+//! ```
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayKey>();
+//! ```
+
+mod facts;
+mod rules;
+mod verdict;
+
+pub use facts::{
+    Chain, Connecting, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel,
+    SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+};
+pub use rules::{Moment, Rules, judge};
+pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,508 @@
-//! Being written.
+//! One Galène group with its phones: who hears what.
+//!
+//! In: packets of phones, datagrams and messages of Galène, a tick every 20 ms. Out: sealed packets to phones, messages
+//! and datagrams to Galène, and what the dialogs have to know. One *listening* client serves all phones, so each talker
+//! is received once; each phone has a *speaking* client of its own, so it is a normal participant.
+//!
+//! ```text
+//!  phone ──▶ Leg (unprotect) ──Opus──▶ its Link ──▶ Galène            Opus is forwarded untouched,
+//!                 └──────────G.711──▶ encode ──▶ its Link              G.711 is encoded at 8 kHz
+//!  Galène ──▶ listening Link ──▶ Talker (jitter buffer, decoder) ──▶ mix without the phone's own voice
+//!                                                     ──▶ encode ──▶ Leg (protect) ──▶ phone
+//! ```
+//!
+//! Sans-IO. Never decides on security: a leg arrives with keys that `policy` allowed. A panic in one leg ends that leg.
+
+mod hearing;
+mod leg;
+mod link;
+
+pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
+pub use link::{ConnectionId, LinkReport};
+
+use crate::galene;
+use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::units::{CallNumber, Random, WallClock};
+use hearing::Hearing;
+use leg::{Leg, LegEvent};
+use link::{Link, LinkEvent};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// The gateway's one beat: every frame of sound lasts this long.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// How long a call waits for its participant to appear in the group.
+const JOIN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a call stays while Galène is away.
+const GALENE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long after the last call the listening client stays, so that a caller who tries again finds the room warm.
+const LISTENER_LINGERS: Duration = Duration::from_secs(2);
+
+/// A group and how to enter it.
+pub struct RoomConfig {
+    /// Who we are there.
+    pub credentials: galene::Credentials,
+    /// The name of the listening client.
+    pub robot_name: String,
+    /// The time of day, for RTCP.
+    pub clock: WallClock,
+}
+
+/// What a dialog hears from its room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// The phone is a participant, its sound can flow: time to answer.
+    Ready {
+        /// Which call.
+        call: CallNumber,
+    },
+    /// The group does not let the phone in.
+    Refused {
+        /// Which call.
+        call: CallNumber,
+        /// Why, in the group's words or ours.
+        reason: JoinRefused,
+    },
+    /// The leg is over; its ports can be closed.
+    Ended {
+        /// Which call.
+        call: CallNumber,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Why the group does not let a phone in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRefused {
+    /// The SIP status that says it best.
+    pub sip_status: u16,
+    /// One sentence for the log.
+    pub reason: String,
+}
+
+/// Why a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The dialog said so.
+    Left,
+    /// An operator of the group removed the phone.
+    Kicked(String),
+    /// No authenticated packet for too long.
+    MediaTimeout,
+    /// Galène did not come back in time.
+    GroupGone(String),
+    /// A defect of ours, contained.
+    Defect,
+}
+
+impl EndReason {
+    /// One sentence for the log and the BYE's Reason header.
+    pub fn sentence(&self) -> String {
+        match self {
+            EndReason::Left => "the call ended".to_owned(),
+            EndReason::Kicked(message) if message.is_empty() => {
+                "an operator of the group removed the caller".to_owned()
+            }
+            EndReason::Kicked(message) => format!("an operator of the group removed the caller: {message}"),
+            EndReason::MediaTimeout => "no sound came from the phone any more".to_owned(),
+            EndReason::GroupGone(why) => format!("the conference server went away: {why}"),
+            EndReason::Defect => "a defect of the gateway, contained; please report it with the log".to_owned(),
+        }
+    }
+}
+
+/// What the room wants done.
+#[expect(clippy::large_enum_variant, reason = "a sealed packet is copied once on its way rather than allocated")]
+pub enum Output {
+    /// Look up the group and open a WebSocket for this client.
+    OpenWebSocket(ConnectionId),
+    /// Send a message.
+    Text(ConnectionId, String),
+    /// Close with this code.
+    CloseWebSocket(ConnectionId, u16),
+    /// Bind a UDP socket for a stream, at the address from which the group's host is reached.
+    OpenSocket(ConnectionId, galene::StreamId),
+    /// Close it.
+    CloseSocket(ConnectionId, galene::StreamId),
+    /// Send a datagram of a stream.
+    ToGalene(ConnectionId, galene::StreamId, SocketAddr, Vec<u8>),
+    /// Send a packet to a phone.
+    ToPhone(CallNumber, Channel, SocketAddr, Sealed),
+    /// Tell the dialog.
+    Event(RoomEvent),
+}
+
+/// Which of a call's two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
+    /// RTP, and RTCP where multiplexed.
+    Rtp,
+    /// RTCP.
+    Rtcp,
+}
+
+/// The group's state for `status` and `calls`.
+#[derive(Clone, Debug)]
+pub struct RoomReport {
+    /// The listening client.
+    pub listener: Option<LinkReport>,
+    /// Each phone.
+    pub legs: Vec<LegReport>,
+    /// Streams of other participants.
+    pub streams: usize,
+}
+
+/// The machine.
+pub struct Room {
+    config: RoomConfig,
+    random: Box<dyn Random>,
+    listener: Option<Link>,
+    legs: BTreeMap<CallNumber, Leg>,
+    hearing: Hearing,
+    next_tick: Option<Instant>,
+    idle_since: Option<Instant>,
+    outputs: VecDeque<Output>,
+}
+
+impl Room {
+    /// A room without calls, connected to nothing.
+    pub fn new(config: RoomConfig, random: Box<dyn Random>) -> Self {
+        Room {
+            config,
+            random,
+            listener: None,
+            legs: BTreeMap::new(),
+            hearing: Hearing::default(),
+            next_tick: None,
+            idle_since: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A phone wants in. Answered by [`RoomEvent::Ready`] or [`RoomEvent::Refused`].
+    pub fn join(&mut self, now: Instant, setup: LegSetup) {
+        if self.listener.is_none() {
+            let link = Link::listener(now, &self.config);
+            self.listener = Some(link);
+        }
+        self.idle_since = None;
+        self.next_tick.get_or_insert(now + TICK);
+        let link = Link::speaker(now, &self.config, setup.call, &setup.participant);
+        let call = setup.call;
+        self.legs.insert(call, Leg::new(now, setup, link, self.config.clock, &mut *self.random));
+        self.pump(now);
+    }
+
+    /// A re-INVITE changed the direction or the address of a leg.
+    pub fn update(&mut self, now: Instant, call: CallNumber, direction: Direction, remote: RemoteMedia) {
+        self.with_leg(now, call, |leg, _| {
+            leg.update(now, direction, remote);
+            None
+        });
+    }
+
+    /// A re-INVITE brought new keys.
+    pub fn rekey(&mut self, now: Instant, call: CallNumber, protector: Protector, unprotector: Unprotector) {
+        self.with_leg(now, call, |leg, _| {
+            leg.rekey(protector, unprotector);
+            None
+        });
+    }
+
+    /// The dialog is over.
+    pub fn leave(&mut self, now: Instant, call: CallNumber) {
+        self.end(now, call, EndReason::Left);
+        self.pump(now);
+    }
+
+    /// A WebSocket is open.
+    pub fn websocket_opened(&mut self, now: Instant, connection: ConnectionId, group: &str) {
+        let link = match connection {
+            ConnectionId::Listener => self.listener.as_mut(),
+            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        };
+        if let Some(link) = link {
+            link.opened(now, group, &mut *self.random);
+        }
+        self.refuse_own_streams();
+        self.pump(now);
+    }
+
+    /// A WebSocket could not be opened, or broke. `refused`: another try would meet the same answer.
+    pub fn websocket_failed(&mut self, now: Instant, connection: ConnectionId, why: &str, refused: bool) {
+        if let Some(link) = self.link(connection) {
+            link.failed(now, why, refused);
+        }
+        self.pump(now);
+    }
+
+    /// A message of Galène.
+    pub fn websocket_text(&mut self, now: Instant, connection: ConnectionId, text: &str) {
+        if let Some(client) = self.link(connection).and_then(Link::client) {
+            client.handle_text(now, text);
+        }
+        self.pump(now);
+    }
+
+    /// A socket asked for by [`Output::OpenSocket`] is bound.
+    pub fn socket_opened(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        local: SocketAddr,
+    ) {
+        if let Some(client) = self.link(connection).and_then(Link::client) {
+            client.socket_opened(now, stream, local);
+        }
+        self.pump(now);
+    }
+
+    /// A datagram for a stream.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: galene::StreamId,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
+        if let Some(client) = self.link(connection).and_then(Link::client) {
+            client.handle_datagram(now, stream, from, bytes);
+        }
+        self.pump(now);
+    }
+
+    /// A packet on one of a phone's sockets, from anybody.
+    pub fn phone_packet(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) {
+        self.with_leg(now, call, |leg, _| leg.phone_packet(now, channel, from, packet));
+        self.pump(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(at) = self.next_tick.filter(|at| *at <= now) {
+            self.tick(at, now);
+        }
+        if self.idle_since.is_some_and(|since| now >= since + LISTENER_LINGERS) {
+            self.idle_since = None;
+            if let Some(listener) = &mut self.listener {
+                listener.leave(now);
+            }
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.handle_timeout(now);
+        }
+        let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
+        for call in calls {
+            self.with_leg(now, call, |leg, _| {
+                leg.link.handle_timeout(now);
+                leg.check_patience(now)
+            });
+        }
+        self.pump(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn wake(&self) -> Option<Instant> {
+        let links = self.listener.iter().chain(self.legs.values().map(|leg| &leg.link)).filter_map(Link::wake);
+        let patience = self.legs.values().filter_map(Leg::patience_ends);
+        let lingering = self.idle_since.map(|since| since + LISTENER_LINGERS);
+        links.chain(patience).chain(self.next_tick).chain(lingering).min()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether nothing is left: no call, no participant.
+    pub fn is_empty(&self) -> bool {
+        self.legs.is_empty() && self.listener.is_none()
+    }
+
+    /// The state, for people.
+    pub fn report(&self) -> RoomReport {
+        RoomReport {
+            listener: self.listener.as_ref().map(Link::report),
+            legs: self.legs.values().map(|leg| leg.report()).collect(),
+            streams: self.hearing.streams(),
+        }
+    }
+
+    fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
+        match connection {
+            ConnectionId::Listener => self.listener.as_mut(),
+            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        }
+    }
+
+    /// 20 ms of sound, from everybody to everybody. Skips what is more than 100 ms overdue (a suspended machine).
+    fn tick(&mut self, at: Instant, now: Instant) {
+        let next = at + TICK;
+        self.next_tick = match self.legs.is_empty() {
+            true => None,
+            false if now.saturating_duration_since(next) > 5 * TICK => Some(now + TICK),
+            false => Some(next),
+        };
+        let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
+        for call in &calls {
+            self.with_leg(now, *call, |leg, _| leg.speak(at));
+        }
+        self.hearing.collect(at, &mut self.legs);
+        for call in calls {
+            self.with_leg(now, call, |leg, hearing| leg.listen(now, hearing));
+        }
+    }
+
+    /// Runs one step of a leg so that a panic in it ends that leg alone.
+    fn with_leg(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        step: impl FnOnce(&mut Leg, &mut Hearing) -> Option<LegEvent>,
+    ) {
+        let Some(leg) = self.legs.get_mut(&call) else { return };
+        let hearing = &mut self.hearing;
+        let event = catch_unwind(AssertUnwindSafe(|| step(leg, hearing)));
+        while let Some((channel, to, packet)) = leg.packets.pop_front() {
+            self.outputs.push_back(Output::ToPhone(call, channel, to, packet));
+        }
+        match event {
+            Ok(None) => {}
+            Ok(Some(LegEvent::Ended(reason))) => self.end(now, call, reason),
+            Err(_) => {
+                tracing::error!(%call, "a step of the call panicked; the call ends, the others go on");
+                self.end(now, call, EndReason::Defect);
+            }
+        }
+    }
+
+    fn end(&mut self, now: Instant, call: CallNumber, reason: EndReason) {
+        let Some(mut leg) = self.legs.remove(&call) else { return };
+        // a last RTCP BYE to the phone, a clean leave from the group
+        if catch_unwind(AssertUnwindSafe(|| leg.goodbye(now))).is_ok() {
+            while let Some((channel, to, packet)) = leg.packets.pop_front() {
+                self.outputs.push_back(Output::ToPhone(call, channel, to, packet));
+            }
+        }
+        leg.link.leave(now);
+        while let Some(output) = leg.link.poll(now) {
+            if let LinkEvent::Output(output) = output {
+                self.outputs.push_back(output);
+            }
+        }
+        self.outputs.push_back(Output::Event(RoomEvent::Ended { call, reason }));
+        if self.legs.is_empty() {
+            self.next_tick = None;
+            self.idle_since = Some(now);
+        }
+    }
+
+    /// Tells the listening client which streams are our own phones', so that they are not pulled back.
+    fn refuse_own_streams(&mut self) {
+        let Some(listener) = &mut self.listener else { return };
+        let Some(client) = listener.client() else { return };
+        for id in self.legs.values().filter_map(|leg| leg.link.client_id()) {
+            client.ignore(id);
+        }
+    }
+
+    /// Moves what the links have to say to where it belongs.
+    fn pump(&mut self, now: Instant) {
+        while let Some(event) = self.listener.as_mut().and_then(|link| link.poll(now)) {
+            self.listener_event(now, event);
+        }
+        let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
+        for call in calls {
+            while let Some(event) = self.legs.get_mut(&call).and_then(|leg| leg.link.poll(now)) {
+                self.speaker_event(now, call, event);
+            }
+        }
+        if self.listener.as_ref().is_some_and(Link::is_over) {
+            self.listener = None;
+            if !self.legs.is_empty() {
+                self.listener = Some(Link::listener(now, &self.config));
+            }
+        }
+        self.announce_ready(now);
+    }
+
+    fn listener_event(&mut self, now: Instant, event: LinkEvent) {
+        match event {
+            LinkEvent::Output(output) => self.outputs.push_back(output),
+            LinkEvent::Client(galene::Event::Audio { stream, sequence, timestamp, marker, payload }) => {
+                self.hearing.packet(now, stream, sequence as u16, timestamp, marker, &payload);
+            }
+            LinkEvent::Client(galene::Event::StreamEnded { stream }) => self.hearing.forget_stream(stream),
+            LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(_) => {}
+            LinkEvent::Lost => self.hearing.forget_streams(),
+            LinkEvent::Refused(reason) => {
+                for call in self.legs.keys().copied().collect::<Vec<_>>() {
+                    self.refuse(now, call, reason.clone());
+                }
+            }
+            LinkEvent::Kicked(message) => {
+                for call in self.legs.keys().copied().collect::<Vec<_>>() {
+                    self.end(now, call, EndReason::Kicked(message.clone()));
+                }
+            }
+        }
+    }
+
+    fn speaker_event(&mut self, now: Instant, call: CallNumber, event: LinkEvent) {
+        match event {
+            LinkEvent::Output(output) => self.outputs.push_back(output),
+            LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(galene::Event::Publishing(true)) => {
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.uplink_restarted();
+                }
+            }
+            LinkEvent::Client(galene::Event::Muted { by }) => {
+                if let Some(leg) = self.legs.get_mut(&call) {
+                    leg.mute(&by);
+                }
+            }
+            LinkEvent::Client(_) | LinkEvent::Lost => {}
+            LinkEvent::Refused(reason) => self.refuse(now, call, reason),
+            LinkEvent::Kicked(message) => self.end(now, call, EndReason::Kicked(message)),
+        }
+    }
+
+    /// Before the answer a refusal refuses the call; afterwards (a rejoin that failed for good) it ends it.
+    fn refuse(&mut self, now: Instant, call: CallNumber, reason: JoinRefused) {
+        match self.legs.get(&call).is_some_and(|leg| leg.answered) {
+            true => self.end(now, call, EndReason::GroupGone(reason.reason)),
+            false => {
+                self.outputs.push_back(Output::Event(RoomEvent::Refused { call, reason }));
+                self.end(now, call, EndReason::Left);
+            }
+        }
+    }
+
+    fn announce_ready(&mut self, now: Instant) {
+        let listening = self.listener.as_ref().is_some_and(Link::has_joined);
+        for (call, leg) in &mut self.legs {
+            if !leg.answered && listening && leg.link.is_ready(now) {
+                leg.answered = true;
+                leg.start(now);
+                self.outputs.push_back(Output::Event(RoomEvent::Ready { call: *call }));
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `./demo`: the real program between a laboratory's provider, phone and conference, on loopback, in under a minute.
+//!
+//! A phone calls, speaks a sentence, a participant of the group hears it and answers; what was heard is measured from
+//! the received samples. Exit code 1 if either sentence did not arrive or any packet was not encrypted.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration prints")]
+
+use galene_sips_lab::Outcome;
+use galene_sips_lab::group_peer::GroupPeer;
+use galene_sips_lab::measure::correlate;
+use galene_sips_lab::phone::Call;
+use galene_sips_lab::real::speech::speak;
+use galene_sips_lab::scene::{DOMAIN, GATEWAY, Scene};
+use galene_sips_lab::wav::Wav;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+const RATE: u32 = 48_000;
+const ENOUGH: f64 = 0.8;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match timeout(Duration::from_secs(55), demonstrate()).await {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
+            eprintln!("The demonstration failed: {error}");
+            ExitCode::FAILURE
+        }
+        Err(_) => {
+            eprintln!("The demonstration did not end in time.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demonstrate() -> Outcome<bool> {
+    println!("A SIP provider, a conference server and the gateway start on loopback, with certificates made just now.");
+    println!("The gateway is the real program; its configuration has an account and a room.");
+    let scene = Scene::start(&program()?, "warn").await?;
+    let status = scene.status().await?;
+    if let Some(signalling) = status.accounts.first().and_then(|account| account.signalling.as_ref()) {
+        println!(
+            "  registered as {GATEWAY}@{DOMAIN} over TLS {} ({}), certificate of {} {}",
+            signalling.tls, signalling.cipher, signalling.peer_name, signalling.level
+        );
+    }
+
+    let listener = scene.participant("Bob").await?;
+    let phone = scene.phone(0, |_| {}).await?;
+    println!("Alice's phone calls {GATEWAY}@{DOMAIN}. Bob is in the group, in a browser's place.");
+    let call = phone.call(&format!("sip:{GATEWAY}@{DOMAIN}")).await?;
+    let shown = scene.calls().await?.pop().ok_or("the gateway shows no call")?;
+    println!(
+        "  call #{}: {} with {} over {}; \"{}\" is in the group",
+        shown.id,
+        shown.codec,
+        shown.media.suite,
+        shown.media.method.to_uppercase(),
+        shown.galene.participant
+    );
+    println!("  phone to gateway: encrypted up to the provider, who could listen (SDES keys pass through it)");
+    println!("  gateway to conference: DTLS-SRTP, up to the conference server");
+
+    let (to_bob, to_alice) = talk(&scene, &call, &listener, &shown.galene.participant).await?;
+
+    let rtp = scene.calls().await?.pop().map(|call| call.rtp).unwrap_or_default();
+    let statistics = call.statistics();
+    call.bye().await;
+    scene.calls_become(<[_]>::is_empty).await?;
+    listener.leave().await;
+    let (_, log) = scene.stop().await?;
+    print!("{log}");
+
+    let bad = rtp.auth_failures + statistics.rejected;
+    println!("What was heard, computed from the received samples:");
+    println!("  Bob heard Alice:   correlation {to_bob:.2}");
+    println!("  Alice heard Bob:   correlation {to_alice:.2}");
+    println!(
+        "  packets: {} from the phone, {} to it; not encrypted or not authentic: {bad}",
+        rtp.received, statistics.received
+    );
+    println!("  heard-by-bob.wav, heard-by-alice.wav");
+    let all_encrypted = bad == 0 && rtp.received > 0 && statistics.received > 0;
+    let good = to_bob >= ENOUGH && to_alice >= ENOUGH && all_encrypted;
+    println!(
+        "{}",
+        if good { "Everything arrived, everything was encrypted." } else { "Something is wrong, see above." }
+    );
+    Ok(good)
+}
+
+/// Alice speaks, then Bob answers. Returns how well each was heard.
+async fn talk(scene: &Scene, call: &Call, listener: &GroupPeer, participant: &str) -> Outcome<(f64, f64)> {
+    let question =
+        speak(&scene.file(""), "en", "Hello Bob, this is Alice, calling from my desk phone. Can you hear me well?")?;
+    let answer = speak(&scene.file(""), "en+m3", "Yes Alice, I can hear you perfectly. Welcome to the conference.")?;
+    let pause = Duration::from_millis(1500);
+
+    println!("Alice speaks …");
+    listener.clear_heard();
+    call.speak(question.samples.clone()).await;
+    sleep(pause).await;
+    let by_bob = listener.heard().remove(participant).unwrap_or_default();
+
+    println!("Bob answers …");
+    call.clear_heard();
+    listener.publish(answer.samples.clone()).await;
+    sleep(pause).await;
+    let by_alice = call.heard();
+
+    let to_bob = correlate(&question.samples, &by_bob, by_bob.len()).value;
+    let to_alice = correlate(&answer.samples, &by_alice, by_alice.len()).value;
+    Wav { rate: RATE, samples: by_bob }.write(Path::new("heard-by-bob.wav"))?;
+    Wav { rate: RATE, samples: by_alice }.write(Path::new("heard-by-alice.wav"))?;
+    Ok((to_bob, to_alice))
+}
+
+/// The program stands beside this one.
+fn program() -> Outcome<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("galene-sips");
+    match program.exists() {
+        true => Ok(program),
+        false => {
+            Err(format!("{} is missing: build the whole workspace first, as ./demo does", program.display()).into())
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Files of the operator: the configuration, and the secrets that it names.
+//!
+//! A file with a secret must be readable by its owner alone. Secrets come from files and standard input, never from the command line.
+
+use crate::config::{Config, ConfigError, Date, File, FileError, Files, Room};
+use crate::galene::GroupAddress;
+use crate::secret::Secret;
+use std::env;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the configuration is if nobody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/galene-sips/config.toml";
+
+/// The largest file that is read: a configuration is small.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// One account and one group, without a configuration file.
+pub struct QuickStart {
+    /// `user@domain`.
+    pub account: String,
+    /// The account's password; `-` is standard input.
+    pub password_file: PathBuf,
+    /// The group's invitation; `-` is standard input.
+    pub group_file: PathBuf,
+}
+
+/// Reads the configuration, or the default one.
+pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let path = path.unwrap_or(Path::new(DEFAULT_CONFIG));
+    let text = read_text(path).map_err(|why| ConfigError {
+        file: path.to_owned(),
+        line: 0,
+        what: format!("the configuration cannot be read: {why}"),
+        remedy: "Name it with --config; `galene-sips example` prints one".to_owned(),
+    })?;
+    let readable_by_others = fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
+    checked(Config::parse(File { path, text: &text, readable_by_others }, today(), &Disk)?)
+}
+
+/// The group of a room, without its token in anything that is shown.
+pub fn group(room: &Room) -> Result<GroupAddress, ConfigError> {
+    GroupAddress::parse(room.group.expose()).map_err(|error| ConfigError {
+        file: format!("[[room]] of {}", room.account).into(),
+        line: 0,
+        what: error.to_string(),
+        remedy: "Copy the invitation from Galène again".to_owned(),
+    })
+}
+
+/// What the configuration cannot check itself, since it knows nothing of Galène.
+fn checked(config: Config) -> Result<Config, ConfigError> {
+    config.rooms.iter().try_for_each(|room| group(room).map(drop))?;
+    Ok(config)
+}
+
+/// Makes a configuration of the three things that a first try needs.
+pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
+    let fail = |file: &Path, what: String, remedy: &str| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what,
+        remedy: remedy.to_owned(),
+    };
+    let dash = Path::new("-");
+    if quick.password_file == dash && quick.group_file == dash {
+        return Err(fail(
+            dash,
+            "standard input cannot give both the password and the invitation".to_owned(),
+            "Put one of them into a file",
+        ));
+    }
+    let invitation = secret(&quick.group_file).map_err(|error| {
+        fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600")
+    })?;
+    let text = format!(
+        "[[account]]\naddress = {account}\npassword_file = {password}\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
+        account = quoted(&quick.account),
+        password = quoted(&quick.password_file.to_string_lossy()),
+        group = quoted(invitation.expose().trim()),
+        store = quoted(&state_directory().to_string_lossy()),
+    );
+    let text = Secret::new(text);
+    // relative paths of the command line are relative to where the user stands
+    let path = env::current_dir().unwrap_or_default().join("command-line");
+    checked(Config::parse(File { path: &path, text: text.expose(), readable_by_others: false }, today(), &Disk)?)
+}
+
+/// The admin socket of this configuration.
+pub fn admin_socket(config: &Config) -> PathBuf {
+    config.admin_socket.clone()
+}
+
+/// The admin socket of the default configuration, or of a program started without one.
+pub fn default_admin_socket() -> PathBuf {
+    match load(None) {
+        Ok(config) => admin_socket(&config),
+        Err(_) => state_directory().join("admin.socket"),
+    }
+}
+
+/// systemd's, or the user's own.
+fn state_directory() -> PathBuf {
+    let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("STATE_DIRECTORY")
+        .or_else(|| named("XDG_STATE_HOME").map(|state| state.join("galene-sips")))
+        .or_else(|| named("HOME").map(|home| home.join(".local/state/galene-sips")))
+        .unwrap_or_else(|| PathBuf::from("/var/lib/galene-sips"))
+}
+
+/// The date of today in UTC.
+pub fn today() -> Date {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
+    Date::from_unix_days(u32::try_from(days).unwrap_or(u32::MAX))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LARGEST_FILE).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn secret(path: &Path) -> Result<Secret<String>, FileError> {
+    let unreadable = |error: std::io::Error| FileError::Unreadable(error.to_string());
+    if path.file_name().is_some_and(|name| name == "-") {
+        let mut text = String::new();
+        std::io::stdin().take(LARGEST_FILE).read_to_string(&mut text).map_err(unreadable)?;
+        return Ok(Secret::new(text));
+    }
+    let mode = fs::metadata(path).map_err(unreadable)?.mode();
+    if mode & 0o077 != 0 {
+        return Err(FileError::ReadableByOthers);
+    }
+    read_text(path).map(Secret::new).map_err(unreadable)
+}
+
+/// The files of this machine.
+struct Disk;
+
+impl Files for Disk {
+    fn secret(&self, path: &Path) -> Result<Secret<String>, FileError> {
+        secret(path)
+    }
+
+    fn credential(&self, name: &str) -> Result<Secret<String>, FileError> {
+        let directory = env::var_os("CREDENTIALS_DIRECTORY").ok_or(FileError::NoCredentials)?;
+        // systemd makes these readable by the service alone, by means that the mode does not always show
+        let unreadable = |error: std::io::Error| FileError::Unreadable(error.to_string());
+        read_text(&Path::new(&directory).join(name)).map(Secret::new).map_err(unreadable)
+    }
+}

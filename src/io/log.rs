@@ -1,0 +1,91 @@
+//! The log: where it goes and how it looks.
+//!
+//! To standard error, since standard output is for results. Secrets cannot get in: they live in `Secret`, whose `Debug` hides
+//! them, and no message body or message head is ever logged. What the network sent is cleaned of control characters.
+
+use std::io::{self, IsTerminal as _, Write};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// `text` or `json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A line for people.
+    #[default]
+    Text,
+    /// An object for machines.
+    Json,
+}
+
+/// Starts logging for the whole program. `level` is `error`, `warn`, `info`, `debug` or `trace`, and concerns this program alone;
+/// of its libraries only warnings are shown.
+pub fn start(level: &str, format: Format) {
+    let filter = EnvFilter::new(format!("warn,galene_sips={level}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Cleaned).with_target(false);
+    let started = match format {
+        Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        Format::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
+
+/// Standard error, with whatever could command a terminal or forge a line made visible.
+struct Cleaned;
+
+impl<'a> MakeWriter<'a> for Cleaned {
+    type Writer = CleanWriter;
+
+    fn make_writer(&'a self) -> CleanWriter {
+        CleanWriter { colours: io::stderr().is_terminal() }
+    }
+}
+
+struct CleanWriter {
+    colours: bool,
+}
+
+impl Write for CleanWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(clean(&String::from_utf8_lossy(line), self.colours).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The subscriber ends each line itself and, on a terminal, colours it; all other control characters came from outside.
+fn clean(line: &str, colours: bool) -> String {
+    let (body, end) = match line.strip_suffix('\n') {
+        Some(body) => (body, "\n"),
+        None => (line, ""),
+    };
+    let mut out = String::with_capacity(line.len());
+    for c in body.chars() {
+        match c {
+            '\u{1b}' if colours => out.push(c),
+            c if c.is_control() || is_bidi(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out + end
+}
+
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_can_forge_a_line_or_command_a_terminal() {
+        let line = "peer=\"x\r\n INFO forged\u{1b}[2J\u{202e}\"\n";
+        let cleaned = clean(line, false);
+        assert_eq!(cleaned, "peer=\"x\\u{d}\\u{a} INFO forged\\u{1b}[2J\\u{202e}\"\n");
+    }
+}

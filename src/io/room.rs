@@ -1,0 +1,294 @@
+//! The task of one room: all its sockets, its WebSockets, and its 20 ms beat, fed to [`room::Room`](crate::room::Room).
+//!
+//! One task and one timer for all calls of the group. The only function that writes to a phone takes a
+//! [`Sealed`] packet.
+
+use super::group::{self, FromGroup, ToGroup};
+use super::ports::MediaSockets;
+use super::tls::Trust;
+use crate::galene::{GroupAddress, StreamId};
+use crate::keying::Keys;
+use crate::room::{Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport};
+use crate::srtp::Sealed;
+use crate::units::CallNumber;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+/// Larger than any datagram that is spoken here; longer ones are cut and then do not authenticate.
+const LONGEST_DATAGRAM: usize = 2048;
+
+/// What a dialog, or the administrator, asks of a room.
+pub enum RoomMessage {
+    /// A phone wants in.
+    Join(Box<LegSetup>, MediaSockets),
+    /// Another direction or address.
+    Update(CallNumber, Direction, RemoteMedia),
+    /// New keys.
+    Rekey(CallNumber, Box<Keys>),
+    /// The dialog is over.
+    Leave(CallNumber),
+    /// For `status` and `calls`.
+    Report(oneshot::Sender<RoomReport>),
+}
+
+/// What the task waits for besides sockets and time.
+enum FromWebSocket {
+    Opened { group: String, server: SocketAddr },
+    Failed { why: String, permanent: bool },
+    Text(String),
+}
+
+struct WebSocket {
+    generation: u64,
+    to: mpsc::UnboundedSender<ToGroup>,
+    server: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SocketKey {
+    Phone(CallNumber, Channel),
+    Stream(ConnectionId, StreamId),
+}
+
+struct Task {
+    room: Room,
+    address: Arc<GroupAddress>,
+    trust: Trust,
+    events: mpsc::UnboundedSender<RoomEvent>,
+    phones: HashMap<CallNumber, MediaSockets>,
+    streams: HashMap<(ConnectionId, StreamId), UdpSocket>,
+    websockets: HashMap<ConnectionId, WebSocket>,
+    generation: u64,
+    incoming: mpsc::UnboundedSender<(ConnectionId, u64, FromWebSocket)>,
+    /// Where the next look at the sockets begins, so that a busy one does not starve the others.
+    turn: usize,
+}
+
+/// Runs a room until every sender of messages is gone and the room is empty.
+pub async fn run(
+    room: Room,
+    address: Arc<GroupAddress>,
+    trust: Trust,
+    mut messages: mpsc::UnboundedReceiver<RoomMessage>,
+    events: mpsc::UnboundedSender<RoomEvent>,
+) {
+    let (incoming, mut from_websockets) = mpsc::unbounded_channel();
+    let mut task = Task {
+        room,
+        address,
+        trust,
+        events,
+        phones: HashMap::new(),
+        streams: HashMap::new(),
+        websockets: HashMap::new(),
+        generation: 0,
+        incoming,
+        turn: 0,
+    };
+    let mut buffer = [0u8; LONGEST_DATAGRAM];
+    let mut open = true;
+    loop {
+        task.carry_out().await;
+        if !open && task.room.is_empty() {
+            return;
+        }
+        let wake = task.room.wake().unwrap_or_else(|| super::now() + Duration::from_secs(3600));
+        tokio::select! {
+            message = messages.recv(), if open => match message {
+                Some(message) => task.message(message),
+                None => open = false,
+            },
+            Some((connection, generation, what)) = from_websockets.recv() => task.websocket_said(connection, generation, what),
+            (key, from, length) = poll_fn(|context| task.receive(context, &mut buffer)) => {
+                task.datagram(key, from, &mut buffer[..length]);
+            }
+            () = sleep_until(wake.into()) => task.room.handle_timeout(super::now()),
+        }
+    }
+}
+
+impl Task {
+    fn message(&mut self, message: RoomMessage) {
+        let now = super::now();
+        match message {
+            RoomMessage::Join(setup, sockets) => {
+                self.phones.insert(setup.call, sockets);
+                self.room.join(now, *setup);
+            }
+            RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
+            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
+            RoomMessage::Leave(call) => self.room.leave(now, call),
+            RoomMessage::Report(reply) => {
+                let _ = reply.send(self.room.report());
+            }
+        }
+    }
+
+    fn websocket_said(&mut self, connection: ConnectionId, generation: u64, what: FromWebSocket) {
+        let Some(websocket) =
+            self.websockets.get_mut(&connection).filter(|websocket| websocket.generation == generation)
+        else {
+            return;
+        };
+        let now = super::now();
+        match what {
+            FromWebSocket::Opened { group, server } => {
+                websocket.server = Some(server);
+                self.room.websocket_opened(now, connection, &group);
+            }
+            FromWebSocket::Text(text) => self.room.websocket_text(now, connection, &text),
+            FromWebSocket::Failed { why, permanent } => {
+                self.websockets.remove(&connection);
+                self.room.websocket_failed(now, connection, &why, permanent);
+            }
+        }
+    }
+
+    fn datagram(&mut self, key: SocketKey, from: SocketAddr, datagram: &mut [u8]) {
+        let now = super::now();
+        match key {
+            SocketKey::Phone(call, channel) => self.room.phone_packet(now, call, channel, from, datagram),
+            SocketKey::Stream(connection, stream) => self.room.datagram(now, connection, stream, from, datagram),
+        }
+    }
+
+    /// The next datagram on any socket.
+    fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketKey, SocketAddr, usize)> {
+        let phones = self.phones.iter().flat_map(|(call, sockets)| {
+            [
+                (SocketKey::Phone(*call, Channel::Rtp), &sockets.rtp),
+                (SocketKey::Phone(*call, Channel::Rtcp), &sockets.rtcp),
+            ]
+        });
+        let streams =
+            self.streams.iter().map(|((connection, stream), socket)| (SocketKey::Stream(*connection, *stream), socket));
+        let count = 2 * self.phones.len() + self.streams.len();
+        if count == 0 {
+            return Poll::Pending;
+        }
+        self.turn = (self.turn + 1) % count;
+        let all = phones.chain(streams);
+        for (key, socket) in all.clone().skip(self.turn).chain(all.take(self.turn)) {
+            if let Poll::Ready((from, length)) = receive_from(socket, context, buffer) {
+                return Poll::Ready((key, from, length));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Does what the room asks for.
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.room.poll() {
+            match output {
+                Output::ToPhone(call, channel, to, packet) => self.send_to_phone(call, channel, to, &packet),
+                Output::ToGalene(connection, stream, to, bytes) => {
+                    if let Some(socket) = self.streams.get(&(connection, stream)) {
+                        let _ = socket.try_send_to(&bytes, to); // UDP: what does not fit is lost, and made up for above
+                    }
+                }
+                Output::OpenWebSocket(connection) => self.open_websocket(connection),
+                Output::Text(connection, text) => self.to_group(connection, ToGroup::Text(text)),
+                Output::CloseWebSocket(connection, code) => {
+                    self.to_group(connection, ToGroup::Close(code));
+                    self.websockets.remove(&connection);
+                    self.streams.retain(|(owner, _), _| *owner != connection);
+                }
+                Output::OpenSocket(connection, stream) => self.open_stream(connection, stream).await,
+                Output::CloseSocket(connection, stream) => {
+                    self.streams.remove(&(connection, stream));
+                }
+                Output::Event(event) => {
+                    if let RoomEvent::Ended { call, .. } = &event {
+                        self.phones.remove(call);
+                    }
+                    let _ = self.events.send(event); // without a dialog nobody needs to know
+                }
+            }
+        }
+    }
+
+    /// The only way to a phone.
+    fn send_to_phone(&self, call: CallNumber, channel: Channel, to: SocketAddr, packet: &Sealed) {
+        let Some(sockets) = self.phones.get(&call) else { return };
+        let socket = match channel {
+            Channel::Rtp => &sockets.rtp,
+            Channel::Rtcp => &sockets.rtcp,
+        };
+        if let Err(error) = socket.try_send_to(packet.as_bytes(), to)
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::debug!(%call, %to, %error, "packet to the phone not sent");
+        }
+    }
+
+    fn to_group(&self, connection: ConnectionId, message: ToGroup) {
+        if let Some(websocket) = self.websockets.get(&connection) {
+            let _ = websocket.to.send(message); // if its task has ended, it has said so already
+        }
+    }
+
+    fn open_websocket(&mut self, connection: ConnectionId) {
+        self.generation += 1;
+        let generation = self.generation;
+        let (to, outgoing) = mpsc::unbounded_channel();
+        self.websockets.insert(connection, WebSocket { generation, to, server: None });
+        let (address, trust, incoming) = (Arc::clone(&self.address), self.trust.clone(), self.incoming.clone());
+        tokio::spawn(async move {
+            let tell = |what| incoming.send((connection, generation, what)).is_ok();
+            match group::open(&address, &trust).await {
+                Err(error) => {
+                    tell(FromWebSocket::Failed { why: error.why, permanent: error.permanent });
+                }
+                Ok(socket) => {
+                    if tell(FromWebSocket::Opened { group: socket.group.clone(), server: socket.server }) {
+                        let deliver = |message| match message {
+                            FromGroup::Text(text) => tell(FromWebSocket::Text(text)),
+                            FromGroup::Closed(why) => tell(FromWebSocket::Failed { why, permanent: false }),
+                        };
+                        group::carry(socket, outgoing, deliver).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn open_stream(&mut self, connection: ConnectionId, stream: StreamId) {
+        let Some(server) = self.websockets.get(&connection).and_then(|websocket| websocket.server) else { return };
+        match bind_towards(server).await {
+            Ok((socket, local)) => {
+                self.streams.insert((connection, stream), socket);
+                self.room.socket_opened(super::now(), connection, stream, local);
+            }
+            Err(error) => tracing::error!(%error, "no UDP socket for a stream of the group"),
+        }
+    }
+}
+
+/// A socket on the address from which `server` is reached: what a candidate of ICE has to name.
+async fn bind_towards(server: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let probe = UdpSocket::bind(any).await?;
+    probe.connect(server).await?; // sends nothing: asks the routing table
+    let socket = UdpSocket::bind((probe.local_addr()?.ip(), 0)).await?;
+    let local = socket.local_addr()?;
+    Ok((socket, local))
+}
+
+fn receive_from(socket: &UdpSocket, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketAddr, usize)> {
+    loop {
+        let mut read = ReadBuf::new(buffer);
+        // an error is that of an earlier packet (ICMP): the next read is a new one
+        if let Ok(from) = ready!(socket.poll_recv_from(context, &mut read)) {
+            return Poll::Ready((from, read.filled().len()));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The rules themselves: [`judge`] weighs one moment's facts against an account's [`Rules`].
+//!
+//! Pure: the same facts always get the same verdict. There is no way around it, and no rule that a setting turns off.
+
+use super::facts::{
+    Chain, Connecting, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel,
+    SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+};
+use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};
+
+/// What an account demands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// The account, as `user@domain`.
+    pub account: String,
+    /// `Verified`, or `Pinned`: the leaf's public key stands for chain and name. Anything lower is taken as `Verified`.
+    pub signalling: SignallingLevel,
+    /// The least level of sound. Clear sound is refused whatever stands here.
+    pub media_minimum: MediaLevel,
+    /// Whether suites with tags of 32 bits are acceptable.
+    pub short_tags: bool,
+}
+
+impl Rules {
+    /// The defaults: verified signalling, SRTP, full tags.
+    pub fn strict(account: impl Into<String>) -> Self {
+        Rules {
+            account: account.into(),
+            signalling: SignallingLevel::Verified,
+            media_minimum: MediaLevel::Srtp,
+            short_tags: false,
+        }
+    }
+
+    fn signalling(&self) -> SignallingLevel {
+        match self.signalling {
+            SignallingLevel::Pinned => SignallingLevel::Pinned,
+            _ => SignallingLevel::Verified,
+        }
+    }
+}
+
+/// A moment at which policy is asked. Implemented by the four structs of facts, and by nothing else.
+pub trait Moment: sealed::Weigh<Allowed = Self::Proof> {
+    /// What a yes at this moment is worth.
+    type Proof;
+}
+
+impl Moment for Connecting {
+    type Proof = MayConnect;
+}
+impl Moment for TlsPeer {
+    type Proof = MayAuthenticate;
+}
+impl Moment for OfferFacts {
+    type Proof = MayAnswer;
+}
+impl Moment for KeyFacts {
+    type Proof = MayKey;
+}
+
+mod sealed {
+    use super::{Refusal, Rules};
+
+    pub trait Weigh {
+        type Allowed;
+        fn weigh(&self, rules: &Rules) -> Result<Self::Allowed, Refusal>;
+    }
+}
+use sealed::Weigh;
+
+/// Judges one moment: the only source of proofs.
+pub fn judge<M: Moment>(rules: &Rules, facts: &M) -> Verdict<M::Proof> {
+    match facts.weigh(rules) {
+        Ok(proof) => Verdict::Allowed(proof),
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+impl Weigh for Connecting {
+    type Allowed = MayConnect;
+
+    fn weigh(&self, rules: &Rules) -> Result<MayConnect, Refusal> {
+        match self.transport {
+            Transport::Tls => Ok(MayConnect { account: rules.account.clone() }),
+            Transport::Clear => Err(connection(
+                Rule::TlsRequired,
+                format!(
+                    "{} would be reached without TLS, so anyone on the path could read and change its calls",
+                    rules.account
+                ),
+                "Ask the provider for SIP over TLS, or use one that offers it",
+            )),
+        }
+    }
+}
+
+impl Weigh for TlsPeer {
+    type Allowed = MayAuthenticate;
+
+    fn weigh(&self, rules: &Rules) -> Result<MayAuthenticate, Refusal> {
+        if self.version < TlsVersion::Tls12 {
+            return Err(connection(
+                Rule::TlsVersion,
+                "The server negotiated a TLS version older than 1.2, which no longer protects anything",
+                "Ask the provider to enable TLS 1.2 or 1.3",
+            ));
+        }
+        // Pins that are configured must hold at either level.
+        match (self.pin, rules.signalling()) {
+            (Pin::Mismatch, _) => {
+                return Err(connection(
+                    Rule::CertificatePin,
+                    "The server's public key is none of the pinned ones: it was changed, or somebody is in between",
+                    "Ask the provider by another way whether the key changed; if so, put the new one into pin_sha256",
+                ));
+            }
+            (Pin::NotConfigured, SignallingLevel::Pinned) => {
+                return Err(connection(
+                    Rule::CertificatePin,
+                    "The account wants a pinned key and no key is pinned",
+                    "Write the key's SHA-256 into pin_sha256, or remove signalling = \"pinned\"",
+                ));
+            }
+            _ => {}
+        }
+        let chain_and_name = self.chain().and_then(|()| self.name());
+        self.validity()?;
+        let level = match (chain_and_name, rules.signalling()) {
+            (Ok(()), _) => SignallingLevel::Verified,
+            (Err(_), SignallingLevel::Pinned) => SignallingLevel::Pinned,
+            (Err(refusal), _) => return Err(refusal),
+        };
+        Ok(MayAuthenticate { account: rules.account.clone(), level })
+    }
+}
+
+impl TlsPeer {
+    fn chain(&self) -> Result<(), Refusal> {
+        match self.chain {
+            Chain::Trusted => Ok(()),
+            Chain::UnknownIssuer => Err(connection(
+                Rule::CertificateUnknownIssuer,
+                format!("The certificate for {} was issued by an authority that is not trusted here", self.expected),
+                "If the provider has its own authority, name its certificate with ca_file",
+            )),
+            Chain::SelfSigned => Err(connection(
+                Rule::CertificateSelfSigned,
+                format!("The certificate for {} is signed by itself, so it proves nothing", self.expected),
+                "Check its key with the provider, then use pin_sha256 with signalling = \"pinned\", or name it with ca_file",
+            )),
+            Chain::Invalid => Err(connection(
+                Rule::CertificateInvalid,
+                format!(
+                    "The certificate for {} cannot be read, or a signature or constraint in its chain is broken",
+                    self.expected
+                ),
+                "Ask the provider to repair the certificate chain of its SIP server",
+            )),
+        }
+    }
+
+    fn name(&self) -> Result<(), Refusal> {
+        match self.name {
+            Name::Matches => Ok(()),
+            Name::WildcardOnly => Err(connection(
+                Rule::CertificateWildcard,
+                format!(
+                    "The certificate names {} by a wildcard only, which SIP forbids (RFC 5922 §7.2)",
+                    self.expected
+                ),
+                "Ask the provider for a certificate with its exact name, or pin the key: pin_sha256 with signalling = \"pinned\"",
+            )),
+            Name::Wrong => Err(connection(
+                Rule::CertificateName,
+                format!(
+                    "The certificate does not name {}: this is another server, or somebody is in between",
+                    self.expected
+                ),
+                "If the provider's certificate rightly has another name, write it as expected_name",
+            )),
+        }
+    }
+
+    fn validity(&self) -> Result<(), Refusal> {
+        match self.validity {
+            Validity::Valid => Ok(()),
+            Validity::Expired => Err(connection(
+                Rule::CertificateExpired,
+                format!("The certificate for {} has expired", self.expected),
+                "Ask the provider to renew it, and check the clock of this machine",
+            )),
+            Validity::NotYetValid => Err(connection(
+                Rule::CertificateNotYetValid,
+                format!("The certificate for {} is not valid yet", self.expected),
+                "Check the clock of this machine, then ask the provider",
+            )),
+        }
+    }
+}
+
+impl Weigh for OfferFacts {
+    type Allowed = MayAnswer;
+
+    fn weigh(&self, rules: &Rules) -> Result<MayAnswer, Refusal> {
+        let level = match self.keying {
+            OfferedKeying::Clear => {
+                return Err(media(
+                    Rule::MediaClear,
+                    "The phone offered sound without encryption, and no call is taken in clear",
+                    "Set the phone's media encryption to SRTP (SDES), and make it mandatory",
+                ));
+            }
+            OfferedKeying::SavpWithoutKey => {
+                return Err(media(
+                    Rule::MediaKeyMissing,
+                    "The phone offered SRTP and sent no key that can be read",
+                    "Set the phone's key exchange to SDES (a=crypto)",
+                ));
+            }
+            OfferedKeying::Dtls => return Err(dtls_unsupported()),
+            OfferedKeying::Zrtp => return Err(zrtp_unsupported()),
+            OfferedKeying::SdesUnderAvp(suite) | OfferedKeying::Sdes(suite) => {
+                sdes(rules, self.signalling, suite)?;
+                MediaLevel::Srtp
+            }
+        };
+        enough(rules, level, self.current)?;
+        Ok(MayAnswer { call: self.call, signalling: self.signalling, level, current: self.current })
+    }
+}
+
+impl Weigh for KeyFacts {
+    type Allowed = MayKey;
+
+    fn weigh(&self, rules: &Rules) -> Result<MayKey, Refusal> {
+        let level = match self.method {
+            KeyingMethod::Dtls => return Err(dtls_unsupported()),
+            KeyingMethod::Zrtp => return Err(zrtp_unsupported()),
+            KeyingMethod::Sdes => {
+                sdes(rules, self.signalling, self.suite)?;
+                MediaLevel::Srtp
+            }
+        };
+        enough(rules, level, self.current)?;
+        Ok(MayKey { call: self.call, level })
+    }
+}
+
+/// Keys in a session description are worth what the connection is worth that brought them (RFC 4568 §9).
+fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Result<(), Refusal> {
+    if signalling < SignallingLevel::Pinned {
+        return Err(media(
+            Rule::KeysOverUnverifiedSignalling,
+            "The phone's key came over a connection that was not checked, so anyone on the path may know it",
+            "Make the provider's TLS certificate verifiable; until then only ZRTP could protect this call",
+        ));
+    }
+    if signalling < rules.signalling() {
+        return Err(media(
+            Rule::SignallingLevel,
+            "The phone's key came over a connection that is weaker than the account demands",
+            "Connect again with verified TLS, or set signalling = \"pinned\" for this account",
+        ));
+    }
+    match suite {
+        SuiteStrength::Full => Ok(()),
+        SuiteStrength::ShortTag if rules.short_tags => Ok(()),
+        SuiteStrength::ShortTag => Err(media(
+            Rule::SuiteShortTag,
+            "The phone offered only SRTP suites with tags of 32 bits, which are too easy to forge",
+            "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone, or set short_tags = true under [policy]",
+        )),
+        SuiteStrength::Unknown => Err(media(
+            Rule::SuiteUnknown,
+            "The phone offered only SRTP suites or parameters that this gateway does not implement",
+            "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone",
+        )),
+        SuiteStrength::Forbidden => Err(media(
+            Rule::SuiteForbidden,
+            "The phone offered SRTP with encryption or authentication switched off, or with a broken cipher",
+            "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone, without UNENCRYPTED_ or UNAUTHENTICATED_ parameters",
+        )),
+    }
+}
+
+fn enough(rules: &Rules, level: MediaLevel, current: Option<MediaLevel>) -> Result<(), Refusal> {
+    if current.is_some_and(|current| level < current) {
+        return Err(media(
+            Rule::MediaNeverFalls,
+            "The phone asked for weaker encryption than the call already has, and within a call it only rises",
+            "Nothing to do: the call goes on with its old keys",
+        ));
+    }
+    if level < rules.media_minimum {
+        return Err(media(
+            Rule::MediaMinimum,
+            format!("The phone offered {} and this account demands {}", level.as_str(), rules.media_minimum.as_str()),
+            "Raise the phone's media encryption, or lower the account's media_minimum",
+        ));
+    }
+    Ok(())
+}
+
+fn dtls_unsupported() -> Refusal {
+    media(
+        Rule::DtlsUnsupported,
+        "DTLS-SRTP is not supported yet by this version",
+        "Set the phone's media encryption to SRTP (SDES)",
+    )
+}
+
+fn zrtp_unsupported() -> Refusal {
+    media(
+        Rule::ZrtpUnsupported,
+        "ZRTP is not supported yet by this version",
+        "Set the phone's media encryption to SRTP (SDES)",
+    )
+}
+
+fn connection(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 403 }
+}
+
+fn media(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 488 }
+}

@@ -1,0 +1,215 @@
+//! What policy answers: a proof, or a refusal that a person can act on.
+//!
+//! Proofs have private fields and no constructor outside this module, and are neither `Clone` nor `Copy`.
+
+use super::facts::{MediaLevel, SignallingLevel};
+use crate::units::CallNumber;
+use std::fmt;
+
+/// The answer of [`judge`](super::judge).
+#[must_use]
+#[derive(Debug)]
+pub enum Verdict<P> {
+    /// Go on, with this proof.
+    Allowed(P),
+    /// Do not.
+    Refused(Refusal),
+}
+
+impl<P> Verdict<P> {
+    /// The proof, for use with `?`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn allowed(self) -> Result<P, Refusal> {
+        match self {
+            Verdict::Allowed(proof) => Ok(proof),
+            Verdict::Refused(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// A connection to the provider may be opened.
+#[derive(Debug)]
+pub struct MayConnect {
+    pub(super) account: String,
+}
+
+impl MayConnect {
+    /// The account whose connection it is.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+}
+
+/// Credentials may be sent over this connection.
+#[derive(Debug)]
+pub struct MayAuthenticate {
+    pub(super) account: String,
+    pub(super) level: SignallingLevel,
+}
+
+impl MayAuthenticate {
+    /// The account that was judged: a connection verified for one is never used for another.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// What was measured.
+    pub fn level(&self) -> SignallingLevel {
+        self.level
+    }
+}
+
+/// A session description may be answered (or, as an answer, be accepted).
+#[derive(Debug)]
+pub struct MayAnswer {
+    pub(super) call: CallNumber,
+    pub(super) signalling: SignallingLevel,
+    pub(super) level: MediaLevel,
+    pub(super) current: Option<MediaLevel>,
+}
+
+impl MayAnswer {
+    /// The call that was judged.
+    pub fn call(&self) -> CallNumber {
+        self.call
+    }
+
+    /// The level that the sound will have.
+    pub fn level(&self) -> MediaLevel {
+        self.level
+    }
+
+    /// The level of the connection that brought the description.
+    pub fn signalling(&self) -> SignallingLevel {
+        self.signalling
+    }
+
+    /// The level that the dialog had when this was judged.
+    pub fn current(&self) -> Option<MediaLevel> {
+        self.current
+    }
+}
+
+/// Keys may be put to work.
+#[derive(Debug)]
+pub struct MayKey {
+    pub(super) call: CallNumber,
+    pub(super) level: MediaLevel,
+}
+
+impl MayKey {
+    /// The call that was judged.
+    pub fn call(&self) -> CallNumber {
+        self.call
+    }
+
+    /// The level that the sound has with these keys.
+    pub fn level(&self) -> MediaLevel {
+        self.level
+    }
+}
+
+/// A no: which rule, what happened and why, what to do, and how SIP says it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The rule that was broken.
+    pub rule: Rule,
+    /// What happened, and why it is refused: one sentence without a full stop, free of bytes that the peer chose.
+    pub reason: String,
+    /// What a person can do about it: one sentence without a full stop.
+    pub hint: String,
+    /// The status of the SIP response, where there is a request to answer: 488 for media, 403 for the connection.
+    pub sip_status: u16,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The rules, each with a name that logs, metrics and `audit` share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Rule {
+    /// SIP runs over TLS only.
+    TlsRequired,
+    /// TLS is 1.2 or newer.
+    TlsVersion,
+    /// The certificate names the expected host.
+    CertificateName,
+    /// A wildcard is no name (RFC 5922 §7.2).
+    CertificateWildcard,
+    /// The certificate has not expired.
+    CertificateExpired,
+    /// The certificate's time has begun.
+    CertificateNotYetValid,
+    /// The certificate is not signed by itself alone.
+    CertificateSelfSigned,
+    /// The certificate's authority is trusted.
+    CertificateUnknownIssuer,
+    /// The certificate can be read and its signatures hold.
+    CertificateInvalid,
+    /// The public key is a pinned one.
+    CertificatePin,
+    /// The description came over a connection that is good enough for the account.
+    SignallingLevel,
+    /// Sound is encrypted.
+    MediaClear,
+    /// An SRTP offer brings a key.
+    MediaKeyMissing,
+    /// SDES and DTLS keys count only over checked signalling.
+    KeysOverUnverifiedSignalling,
+    /// NULL, F8, `UNENCRYPTED_*`, `UNAUTHENTICATED_*`: never.
+    SuiteForbidden,
+    /// Suites are an allow-list.
+    SuiteUnknown,
+    /// Tags of 32 bits only with `short_tags`.
+    SuiteShortTag,
+    /// DTLS-SRTP is for a later version.
+    DtlsUnsupported,
+    /// ZRTP is for a later version.
+    ZrtpUnsupported,
+    /// The account's `media_minimum`.
+    MediaMinimum,
+    /// Media security only rises within a dialog.
+    MediaNeverFalls,
+}
+
+impl Rule {
+    /// The rule's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rule::TlsRequired => "tls-required",
+            Rule::TlsVersion => "tls-version",
+            Rule::CertificateName => "certificate-name",
+            Rule::CertificateWildcard => "certificate-wildcard",
+            Rule::CertificateExpired => "certificate-expired",
+            Rule::CertificateNotYetValid => "certificate-not-yet-valid",
+            Rule::CertificateSelfSigned => "certificate-self-signed",
+            Rule::CertificateUnknownIssuer => "certificate-unknown-issuer",
+            Rule::CertificateInvalid => "certificate-invalid",
+            Rule::CertificatePin => "certificate-pin",
+            Rule::SignallingLevel => "signalling-level",
+            Rule::MediaClear => "media-clear",
+            Rule::MediaKeyMissing => "media-key-missing",
+            Rule::KeysOverUnverifiedSignalling => "keys-over-unverified-signalling",
+            Rule::SuiteForbidden => "suite-forbidden",
+            Rule::SuiteUnknown => "suite-unknown",
+            Rule::SuiteShortTag => "suite-short-tag",
+            Rule::DtlsUnsupported => "dtls-unsupported",
+            Rule::ZrtpUnsupported => "zrtp-unsupported",
+            Rule::MediaMinimum => "media-minimum",
+            Rule::MediaNeverFalls => "media-never-falls",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

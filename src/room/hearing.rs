@@ -1,0 +1,215 @@
+//! What there is to hear in a room, one 20 ms frame at a time.
+//!
+//! In: packets of Galène's streams and of the phones. Out: for each phone a payload of everyone but itself. Phones that
+//! say nothing and speak the same codec hear the same, so that is encoded once.
+
+use super::leg::Leg;
+use crate::audio::{Activity, Codec, Encoder, Heard, Limiter, Mix, Talker};
+use crate::galene::StreamId;
+use crate::units::{CallNumber, SampleRate};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// One sender of sound, decoded once for each rate at which somebody listens.
+pub(super) struct Voice {
+    codec: Codec,
+    narrow: Option<Ear>,
+    wide: Option<Ear>,
+}
+
+struct Ear {
+    talker: Talker,
+    frame: Vec<i16>,
+    heard: bool,
+    activity: Activity,
+}
+
+impl Voice {
+    pub(super) fn new(codec: Codec) -> Self {
+        Voice { codec, narrow: None, wide: None }
+    }
+
+    /// Decodes at exactly these rates from now on.
+    pub(super) fn want(&mut self, narrow: bool, wide: bool) {
+        for (ear, wanted, rate) in
+            [(&mut self.narrow, narrow, SampleRate::Hz8000), (&mut self.wide, wide, SampleRate::Hz48000)]
+        {
+            match wanted {
+                false => *ear = None,
+                true if ear.is_none() => *ear = Ear::new(self.codec, rate),
+                true => {}
+            }
+        }
+    }
+
+    pub(super) fn packet(&mut self, now: Instant, sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) {
+        for ear in [&mut self.narrow, &mut self.wide].into_iter().flatten() {
+            ear.talker.packet(now, sequence, timestamp, marker, payload);
+        }
+    }
+
+    /// The next 20 ms.
+    fn advance(&mut self, now: Instant) {
+        for ear in [&mut self.narrow, &mut self.wide].into_iter().flatten() {
+            ear.heard = ear.talker.frame(now, &mut ear.frame) != Heard::Silence;
+            if ear.heard {
+                ear.activity.heard(now, &ear.frame);
+            }
+        }
+    }
+
+    /// This tick's frame, if anything arrives from the sender at all.
+    pub(super) fn frame(&self, rate: SampleRate) -> Option<&[i16]> {
+        self.ear(rate).filter(|ear| ear.heard).map(|ear| ear.frame.as_slice())
+    }
+
+    /// This tick's frame, if the sender is talking.
+    pub(super) fn speech(&self, now: Instant, rate: SampleRate) -> Option<&[i16]> {
+        self.ear(rate).filter(|ear| ear.heard && ear.activity.is_active(now)).map(|ear| ear.frame.as_slice())
+    }
+
+    fn ear(&self, rate: SampleRate) -> Option<&Ear> {
+        match rate {
+            SampleRate::Hz8000 => self.narrow.as_ref(),
+            SampleRate::Hz48000 => self.wide.as_ref(),
+        }
+    }
+}
+
+impl Ear {
+    fn new(codec: Codec, rate: SampleRate) -> Option<Self> {
+        let talker = Talker::new(codec, rate).inspect_err(|error| tracing::error!(%error, "no decoder")).ok()?;
+        Some(Ear { talker, frame: vec![0; rate.frame()], heard: false, activity: Activity::default() })
+    }
+}
+
+/// Everything that is heard at one rate, and what has been encoded of it in this tick.
+struct Sum {
+    rate: SampleRate,
+    mix: Mix,
+    limiter: Limiter,
+    everyone: Vec<i16>,
+    encoded: HashMap<Codec, SharedPayload>,
+}
+
+/// The payload that all silent phones of one codec hear.
+struct SharedPayload {
+    encoder: Encoder,
+    payload: Vec<u8>,
+    fresh: bool,
+}
+
+impl Sum {
+    fn new(rate: SampleRate) -> Self {
+        Sum {
+            rate,
+            mix: Mix::new(rate),
+            limiter: Limiter::new(),
+            everyone: vec![0; rate.frame()],
+            encoded: HashMap::new(),
+        }
+    }
+}
+
+/// All voices of a room and their sums.
+pub(super) struct Hearing {
+    streams: HashMap<StreamId, Voice>,
+    narrow: Sum,
+    wide: Sum,
+}
+
+impl Default for Hearing {
+    fn default() -> Self {
+        Hearing { streams: HashMap::new(), narrow: Sum::new(SampleRate::Hz8000), wide: Sum::new(SampleRate::Hz48000) }
+    }
+}
+
+impl Hearing {
+    /// A packet of a Galène stream.
+    pub(super) fn packet(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        sequence: u16,
+        timestamp: u32,
+        marker: bool,
+        payload: &[u8],
+    ) {
+        self.streams
+            .entry(stream)
+            .or_insert_with(|| Voice::new(Codec::Opus))
+            .packet(now, sequence, timestamp, marker, payload);
+    }
+
+    pub(super) fn forget_stream(&mut self, stream: StreamId) {
+        self.streams.remove(&stream);
+    }
+
+    pub(super) fn forget_streams(&mut self) {
+        self.streams.clear();
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Takes 20 ms from everybody and sums them up, at the rates that somebody listens to.
+    pub(super) fn collect(&mut self, now: Instant, legs: &mut BTreeMap<CallNumber, Leg>) {
+        let listens = |rate| legs.values().any(|leg| leg.listens_at(rate));
+        let (narrow, wide) = (listens(SampleRate::Hz8000), listens(SampleRate::Hz48000));
+        let several = legs.len() > 1;
+        for voice in self.streams.values_mut() {
+            voice.want(narrow, wide);
+            voice.advance(now);
+        }
+        for leg in legs.values_mut() {
+            let needs_own = leg.encodes_uplink();
+            leg.voice.want(several && narrow || needs_own, several && wide);
+            leg.voice.advance(now);
+        }
+        for sum in [&mut self.narrow, &mut self.wide] {
+            sum.mix.clear();
+            self.streams.values().filter_map(|voice| voice.frame(sum.rate)).for_each(|frame| sum.mix.add(frame));
+            let phones = legs.values().filter(|leg| leg.is_heard());
+            phones.filter_map(|leg| leg.voice.speech(now, sum.rate)).for_each(|frame| sum.mix.add(frame));
+            sum.mix.everyone(&mut sum.limiter, &mut sum.everyone);
+            sum.encoded.values_mut().for_each(|shared| shared.fresh = false);
+        }
+    }
+
+    /// The payload of everyone, for a phone that says nothing.
+    pub(super) fn everyone(&mut self, codec: Codec) -> Option<&[u8]> {
+        let sum = self.sum(codec.rate());
+        let shared = match sum.encoded.entry(codec) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let encoder =
+                    Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
+                entry.insert(SharedPayload { encoder, payload: Vec::new(), fresh: false })
+            }
+        };
+        if !shared.fresh {
+            let payload = shared
+                .encoder
+                .encode(&sum.everyone)
+                .inspect_err(|error| tracing::error!(%error, "not encoded"))
+                .ok()?;
+            shared.payload.clear();
+            shared.payload.extend_from_slice(payload);
+            shared.fresh = true;
+        }
+        Some(&shared.payload)
+    }
+
+    /// The frame of everyone but a phone that talks; `own` is what was added for it.
+    pub(super) fn without(&mut self, rate: SampleRate, own: &[i16], limiter: &mut Limiter, out: &mut [i16]) {
+        self.sum(rate).mix.without(own, limiter, out);
+    }
+
+    fn sum(&mut self, rate: SampleRate) -> &mut Sum {
+        match rate {
+            SampleRate::Hz8000 => &mut self.narrow,
+            SampleRate::Hz48000 => &mut self.wide,
+        }
+    }
+}

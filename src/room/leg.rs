@@ -1,0 +1,506 @@
+//! The sound of one phone: its keys, its packets, its voice.
+//!
+//! In: datagrams from anybody, frames of the room. Out: Opus for Galène, sealed packets for the phone. The phone's
+//! address is learnt only from packets that authenticate; others are counted and change nothing (RFC 3711 §3.3).
+
+use super::hearing::{Hearing, Voice};
+use super::link::{Link, LinkReport};
+use super::{Channel, EndReason};
+use crate::audio::{Codec, CodecError, Encoder, Limiter};
+use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
+use crate::srtp::{Datagram, Protector, Reception, RtpOut, Sealed, Unprotector};
+use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Without an authenticated packet for so long a call is dead …
+const SILENT_PHONE: Duration = Duration::from_secs(30);
+
+/// … unless the phone holds it.
+const HOLDING_PHONE: Duration = Duration::from_secs(30 * 60);
+
+/// Between RTCP reports (RFC 3550 §6.2), before they are spread by half.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// 20 ms in Opus's RTP clock (RFC 7587 §4.1).
+const OPUS_FRAME: u32 = 960;
+
+/// A codec under the payload type that was negotiated for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhoneCodec {
+    /// The codec.
+    pub codec: Codec,
+    /// Its RTP payload type.
+    pub payload_type: u8,
+}
+
+/// Where the phone says that it listens. `None` where it named a host, which is never looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMedia {
+    /// For RTP.
+    pub rtp: Option<SocketAddr>,
+    /// For RTCP, unless multiplexed.
+    pub rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share a port (RFC 5761).
+    pub rtcp_mux: bool,
+}
+
+/// Which way sound runs. A phone that does not want ours holds the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direction {
+    /// The phone speaks to the room.
+    pub from_phone: bool,
+    /// The phone listens to the room.
+    pub to_phone: bool,
+}
+
+/// All that the room needs to know of a call.
+pub struct LegSetup {
+    /// Which call.
+    pub call: CallNumber,
+    /// The phone's name in the group.
+    pub participant: String,
+    /// What the sound is encoded with.
+    pub codec: PhoneCodec,
+    /// What `policy` allowed to protect it with, towards the phone …
+    pub protector: Protector,
+    /// … and from it.
+    pub unprotector: Unprotector,
+    /// Where to send before anything authentic came.
+    pub remote: RemoteMedia,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// The state of a leg, for `calls`.
+#[derive(Clone, Debug)]
+pub struct LegReport {
+    /// Which call.
+    pub call: CallNumber,
+    /// Packets sent to the phone.
+    pub sent: u64,
+    /// Authenticated packets of the phone.
+    pub received: u64,
+    /// Packets that were lost on the way from the phone.
+    pub lost: u64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: u64,
+    /// Packets that did not authenticate.
+    pub auth_failures: u64,
+    /// The client in the group.
+    pub participant: LinkReport,
+}
+
+pub(super) enum LegEvent {
+    Ended(EndReason),
+}
+
+pub(super) struct Leg {
+    pub(super) link: Link,
+    pub(super) voice: Voice,
+    /// Packets to send, oldest first.
+    pub(super) packets: VecDeque<(Channel, SocketAddr, Sealed)>,
+    /// The dialog was told to answer.
+    pub(super) answered: bool,
+    call: CallNumber,
+    codec: PhoneCodec,
+    protector: Protector,
+    unprotector: Unprotector,
+    remote: RemoteMedia,
+    direction: Direction,
+    muted: bool,
+    uplink: Uplink,
+    /// To Galène, where the phone's sound is not forwarded.
+    encoder: Option<Encoder>,
+    /// To the phone, while it talks and so hears a mix of its own.
+    downlink: Option<Encoder>,
+    limiter: Limiter,
+    buffer: Vec<i16>,
+    stream: OutStream,
+    reception: Option<Reception>,
+    auth_failures: u64,
+    received: u64,
+    lost_before: u64,
+    heard_from: Instant,
+    clock: WallClock,
+    next_report: Instant,
+    report_jitter: u64,
+}
+
+/// Our RTP stream to the phone.
+struct OutStream {
+    ssrc: Ssrc,
+    cname: String,
+    sequence: u16,
+    timestamp: u32,
+    marker: bool,
+    packets: u64,
+    octets: u64,
+}
+
+impl Leg {
+    pub(super) fn new(now: Instant, setup: LegSetup, link: Link, clock: WallClock, random: &mut dyn Random) -> Self {
+        let mut seed = [0u8; 16];
+        random.fill(&mut seed);
+        let word = |at: usize| u32::from_be_bytes([seed[at], seed[at + 1], seed[at + 2], seed[at + 3]]);
+        let rate = setup.codec.codec.rate();
+        Leg {
+            link,
+            voice: Voice::new(setup.codec.codec),
+            packets: VecDeque::new(),
+            answered: false,
+            call: setup.call,
+            codec: setup.codec,
+            protector: setup.protector,
+            unprotector: setup.unprotector,
+            remote: setup.remote,
+            direction: setup.direction,
+            muted: false,
+            uplink: Uplink::new(setup.codec.codec),
+            encoder: None,
+            downlink: None,
+            limiter: Limiter::new(),
+            buffer: vec![0; rate.frame()],
+            stream: OutStream {
+                ssrc: Ssrc(word(0)),
+                cname: random_hex(random, 12),
+                sequence: (word(4) & 0x7fff) as u16, // the lower half, so that an early loss cannot hide a wrap (RFC 3711 §3.3.1)
+                timestamp: word(8),
+                marker: true,
+                packets: 0,
+                octets: 0,
+            },
+            reception: None,
+            auth_failures: 0,
+            received: 0,
+            lost_before: 0,
+            heard_from: now,
+            clock,
+            next_report: now + REPORT_INTERVAL,
+            report_jitter: u64::from(word(12)),
+        }
+    }
+
+    /// The call is answered: from now on the phone has to be heard from.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.heard_from = now;
+    }
+
+    pub(super) fn update(&mut self, now: Instant, direction: Direction, remote: RemoteMedia) {
+        if remote != self.remote {
+            self.remote =
+                RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
+        }
+        self.stream.marker |= direction.to_phone && !self.direction.to_phone;
+        self.direction = direction;
+        self.heard_from = now;
+    }
+
+    /// New keys from a re-INVITE. Our stream begins anew under them: with another SSRC and a low sequence number, so that
+    /// the phone cannot miss its rollover counter (RFC 4568 §6.4, RFC 3711 §3.3.1).
+    pub(super) fn rekey(&mut self, protector: Protector, unprotector: Unprotector) {
+        self.protector = protector;
+        self.unprotector = unprotector;
+        self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
+        self.stream.sequence &= 0x7fff;
+        self.stream.marker = true;
+        self.stream.packets = 0;
+        self.stream.octets = 0;
+    }
+
+    pub(super) fn mute(&mut self, by: &str) {
+        tracing::info!(call = %self.call, by, "muted by an operator of the group");
+        self.muted = true;
+    }
+
+    /// A new stream to Galène begins at a low sequence number again.
+    pub(super) fn uplink_restarted(&mut self) {
+        self.uplink.restart();
+    }
+
+    pub(super) fn listens_at(&self, rate: SampleRate) -> bool {
+        self.answered && self.direction.to_phone && self.codec.codec.rate() == rate
+    }
+
+    /// Whether the room hears this phone now. A phone that holds may send music, which nobody wants in a conference.
+    pub(super) fn is_heard(&self) -> bool {
+        self.answered && !self.muted && self.direction.from_phone && self.direction.to_phone
+    }
+
+    /// G.711 has to be decoded and encoded on its way to Galène; Opus is forwarded.
+    pub(super) fn encodes_uplink(&self) -> bool {
+        self.codec.codec != Codec::Opus
+    }
+
+    /// A datagram from anybody.
+    pub(super) fn phone_packet(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) -> Option<LegEvent> {
+        match (Datagram::of(packet), channel) {
+            (Some(Datagram::Rtp), Channel::Rtp) => self.rtp(now, from, packet),
+            (Some(Datagram::Rtcp), Channel::Rtcp) => self.rtcp(now, channel, from, packet),
+            (Some(Datagram::Rtcp), Channel::Rtp) if self.remote.rtcp_mux => self.rtcp(now, channel, from, packet),
+            // bare STUN of Linphone, ZRTP or DTLS that was not agreed, noise: nothing answers it
+            _ => {}
+        }
+        None
+    }
+
+    fn rtp(&mut self, now: Instant, from: SocketAddr, packet: &mut [u8]) {
+        let packet = match self.unprotector.rtp(packet) {
+            Ok(packet) => packet,
+            Err(why) => {
+                self.auth_failures += 1;
+                tracing::trace!(call = %self.call, %why, "RTP packet dropped");
+                return;
+            }
+        };
+        self.heard_from = now;
+        self.received += 1;
+        if self.remote.rtp != Some(from) {
+            tracing::debug!(call = %self.call, %from, "the phone's address, from an authenticated packet");
+            self.remote.rtp = Some(from);
+        }
+        let header = packet.header;
+        match &mut self.reception {
+            Some(reception) if reception.ssrc() == header.ssrc => reception.packet(now, packet.index, header.timestamp),
+            other => {
+                self.lost_before += other.as_ref().map_or(0, Reception::lost);
+                let rate = self.codec.codec.rate().hz();
+                *other = Some(Reception::new(now, header.ssrc, rate, packet.index, header.timestamp));
+            }
+        }
+        if header.payload_type != self.codec.payload_type || !self.answered || self.muted {
+            return; // telephone-events and comfort noise are no sound
+        }
+        if !(self.direction.from_phone && self.direction.to_phone) {
+            return;
+        }
+        self.voice.packet(now, header.sequence, header.timestamp, header.marker, packet.payload);
+        if self.codec.codec == Codec::Opus {
+            let place = self.uplink.forward(header.ssrc, packet.index, header.timestamp);
+            if let (Some((sequence, timestamp)), Some(client)) = (place, self.link.client()) {
+                client.send_opus(now, sequence, timestamp, header.marker, packet.payload);
+            }
+        }
+    }
+
+    fn rtcp(&mut self, now: Instant, channel: Channel, from: SocketAddr, packet: &mut [u8]) {
+        let compound = match self.unprotector.rtcp(packet) {
+            Ok(compound) => compound,
+            Err(why) => {
+                self.auth_failures += 1;
+                tracing::trace!(call = %self.call, %why, "RTCP packet dropped");
+                return;
+            }
+        };
+        self.heard_from = now;
+        if channel == Channel::Rtcp {
+            self.remote.rtcp = Some(from);
+        }
+        for packet in rtcp::parse(compound).into_iter().flatten() {
+            if let (Packet::SenderReport(ssrc, info, _), Some(reception)) = (packet, &mut self.reception)
+                && reception.ssrc() == ssrc
+            {
+                reception.sender_report(now, info.ntp);
+            }
+        }
+    }
+
+    /// Sends this tick's voice to Galène, where it has to be encoded.
+    pub(super) fn speak(&mut self, now: Instant) -> Option<LegEvent> {
+        if !self.encodes_uplink() {
+            return None;
+        }
+        let place = self.uplink.next_frame();
+        let frame = self.voice.frame(SampleRate::Hz8000).filter(|_| self.is_heard());
+        let (Some(frame), Some(client)) = (frame, self.link.client()) else {
+            self.uplink.pause();
+            return None;
+        };
+        if self.encoder.is_none() {
+            self.encoder = new_encoder(Codec::Opus, SampleRate::Hz8000);
+        }
+        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).inspect_err(not_encoded).ok())?;
+        let (sequence, timestamp, marker) = place;
+        client.send_opus(now, sequence, timestamp, marker, payload);
+        self.uplink.sent();
+        None
+    }
+
+    /// Sends this tick's sound of the room to the phone, and a report when it is due.
+    pub(super) fn listen(&mut self, now: Instant, hearing: &mut Hearing) -> Option<LegEvent> {
+        if !self.answered {
+            return None;
+        }
+        self.stream.timestamp = self.stream.timestamp.wrapping_add(self.codec.codec.frame_ticks());
+        if self.direction.to_phone {
+            self.send_sound(now, hearing);
+        }
+        if now >= self.next_report {
+            self.report_jitter = self.report_jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let spread = (self.report_jitter >> 33) % 1000;
+            self.next_report = now + REPORT_INTERVAL / 2 + REPORT_INTERVAL * spread as u32 / 1000;
+            self.send_report(now, false);
+        }
+        None
+    }
+
+    fn send_sound(&mut self, now: Instant, hearing: &mut Hearing) {
+        let codec = self.codec.codec;
+        let own = self.voice.speech(now, codec.rate()).filter(|_| self.is_heard());
+        let payload = match own {
+            None => hearing.everyone(codec),
+            Some(own) => {
+                hearing.without(codec.rate(), own, &mut self.limiter, &mut self.buffer);
+                if self.downlink.is_none() {
+                    self.downlink = new_encoder(codec, codec.rate());
+                }
+                let encoder = self.downlink.as_mut();
+                encoder.and_then(|encoder| encoder.encode(&self.buffer).inspect_err(not_encoded).ok())
+            }
+        };
+        let Some(payload) = payload else { return };
+        let packet = RtpOut {
+            payload_type: self.codec.payload_type,
+            marker: self.stream.marker,
+            sequence: self.stream.sequence,
+            timestamp: self.stream.timestamp,
+            ssrc: self.stream.ssrc,
+            payload,
+        };
+        match self.protector.rtp(&packet) {
+            Ok(sealed) => {
+                self.stream.marker = false;
+                self.stream.sequence = self.stream.sequence.wrapping_add(1);
+                self.stream.packets += 1;
+                self.stream.octets += packet.payload.len() as u64;
+                if let Some(to) = self.remote.rtp {
+                    self.packets.push_back((Channel::Rtp, to, sealed));
+                }
+            }
+            Err(error) => tracing::error!(call = %self.call, %error, "packet not sealed, not sent"),
+        }
+    }
+
+    fn send_report(&mut self, now: Instant, goodbye: bool) {
+        let block = self.reception.as_mut().map(|reception| reception.report(now));
+        let sender = (self.stream.packets > 0).then(|| SenderInfo {
+            ntp: self.clock.ntp(now),
+            rtp_timestamp: self.stream.timestamp,
+            packets: self.stream.packets as u32,
+            octets: self.stream.octets as u32,
+        });
+        let compound =
+            Compound { ssrc: self.stream.ssrc, sender, blocks: block.as_slice(), cname: &self.stream.cname, goodbye };
+        let (channel, to) = match self.remote.rtcp_mux {
+            true => (Channel::Rtp, self.remote.rtp),
+            false => (Channel::Rtcp, self.remote.rtcp),
+        };
+        match (self.protector.rtcp(&compound.to_bytes()), to) {
+            (Ok(sealed), Some(to)) => self.packets.push_back((channel, to, sealed)),
+            (Ok(_), None) => {}
+            (Err(error), _) => tracing::error!(call = %self.call, %error, "report not sealed, not sent"),
+        }
+    }
+
+    /// A last report with a BYE (RFC 3550 §6.6).
+    pub(super) fn goodbye(&mut self, now: Instant) {
+        if self.answered {
+            self.send_report(now, true);
+        }
+    }
+
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        let patience = if self.direction.to_phone { SILENT_PHONE } else { HOLDING_PHONE };
+        self.answered.then(|| self.heard_from + patience)
+    }
+
+    pub(super) fn check_patience(&self, now: Instant) -> Option<LegEvent> {
+        self.patience_ends().filter(|end| *end <= now).map(|_| LegEvent::Ended(EndReason::MediaTimeout))
+    }
+
+    pub(super) fn report(&self) -> LegReport {
+        let mut participant = self.link.report();
+        if self.muted {
+            participant.state = "muted";
+        }
+        LegReport {
+            call: self.call,
+            sent: self.stream.packets,
+            received: self.received,
+            lost: self.lost_before + self.reception.as_ref().map_or(0, Reception::lost),
+            jitter_ms: self.reception.as_ref().map_or(0, |reception| reception.jitter().as_millis() as u64),
+            auth_failures: self.auth_failures,
+            participant,
+        }
+    }
+}
+
+fn new_encoder(codec: Codec, rate: SampleRate) -> Option<Encoder> {
+    Encoder::new(codec, rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()
+}
+
+fn not_encoded(error: &CodecError) {
+    tracing::error!(%error, "a frame was not encoded");
+}
+
+/// The numbering of our stream to Galène, which begins low (a receiver that misses the first wrap hears nothing).
+struct Uplink {
+    codec: Codec,
+    sequence: u64,
+    timestamp: u32,
+    marker: bool,
+    /// Of the forwarded stream: its source, and what to add to its numbers.
+    forwarded: Option<(Ssrc, i64, u32)>,
+}
+
+impl Uplink {
+    fn new(codec: Codec) -> Self {
+        Uplink { codec, sequence: 0, timestamp: 0, marker: true, forwarded: None }
+    }
+
+    fn restart(&mut self) {
+        *self = Uplink::new(self.codec);
+    }
+
+    /// Where a forwarded packet goes. Gaps and order are kept, so that the listener's own jitter buffer can judge them.
+    fn forward(&mut self, ssrc: Ssrc, index: u64, timestamp: u32) -> Option<(u64, u32)> {
+        let (_, shift, ticks) = match self.forwarded {
+            Some(known) if known.0 == ssrc => known,
+            _ => {
+                let shift = self.sequence as i64 - index as i64;
+                let ticks = self.timestamp.wrapping_add(OPUS_FRAME).wrapping_sub(timestamp);
+                *self.forwarded.insert((ssrc, shift, ticks))
+            }
+        };
+        // what was sent before the first packet that we saw has no number
+        let sequence = u64::try_from(index as i64 + shift).ok()?;
+        let timestamp = timestamp.wrapping_add(ticks);
+        if sequence >= self.sequence {
+            self.sequence = sequence + 1;
+            self.timestamp = timestamp;
+        }
+        Some((sequence, timestamp))
+    }
+
+    /// Where the frame of this tick goes: time passes whether it is sent or not.
+    fn next_frame(&mut self) -> (u64, u32, bool) {
+        self.timestamp = self.timestamp.wrapping_add(OPUS_FRAME);
+        (self.sequence, self.timestamp, self.marker)
+    }
+
+    fn sent(&mut self) {
+        self.sequence += 1;
+        self.marker = false;
+    }
+
+    fn pause(&mut self) {
+        self.marker = true;
+    }
+}

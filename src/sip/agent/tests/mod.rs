@@ -1,0 +1,5 @@
+//! Whole calls and registrations between agents in virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+
+mod calls;
+mod world;

@@ -1,0 +1,279 @@
+//! Whole calls: a real Linphone, registered at a real Kamailio over TLS, calls the gateway into a group, and both sides
+//! hear each other, or nobody hears anything.
+//!
+//! The group is on a real Galène when `GALENE_BIN` names one, else on the laboratory's group server; what needs
+//! Galène's own page is `#[ignore]`d and runs with `--include-ignored`. Durations are short, unless the environment
+//! variable `GALENE_SIPS_FULL=1` asks for the full ones. Every test ends by searching the gateway's log, which is at
+//! level `trace`, for every password, invitation and media key that it used.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and tell its figures"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use galene_sips_lab::group_peer::GroupPeer;
+use galene_sips_lab::measure::tone_share;
+use galene_sips_lab::real::capture::{Capture, Looks, judge_streams, rtp_packets_from};
+use galene_sips_lab::real::galene::OPERATOR;
+use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS, shows};
+use galene_sips_lab::real::kamailio::{Attack, Digest, Kamailio};
+use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
+use galene_sips_lab::real::meeting::Meeting;
+use galene_sips_lab::real::program::wait_until;
+use galene_sips_lab::real::rig::{PhoneSettings, Rig};
+use galene_sips_lab::real::speech::{heard_once, speak};
+use galene_sips_lab::sound::sine;
+use galene_sips_lab::wav::Wav;
+
+const SOON: Duration = Duration::from_secs(20);
+/// How the gateway's name for a phone begins.
+const PHONE: char = '☎';
+
+/// Mandatory SRTP with Opus.
+const SRTP: PhoneSettings =
+    PhoneSettings { encryption: Encryption::Srtp, mandatory: true, codec: PhoneCodec::Opus, answers: false };
+
+/// Seconds of talk and of hold.
+fn seconds() -> u64 {
+    if std::env::var("GALENE_SIPS_FULL").is_ok_and(|value| value == "1") { 60 } else { 8 }
+}
+
+fn tone(hz: f64) -> Wav {
+    Wav { rate: 48_000, samples: sine(48_000, hz, 0.3, 48_000 * 400) }
+}
+
+/// Registrar, group and gateway; the gateway is registered.
+struct Scene {
+    gateway: Gateway,
+    meeting: Meeting,
+    _kamailio: Kamailio,
+}
+
+impl Scene {
+    fn start(rig: &Rig, meeting: Meeting, attack: Attack) -> Scene {
+        let mut kamailio = rig.kamailio(Digest::Sha256, attack).unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_galene-sips"));
+        let gateway = Gateway::start(rig, binary, &meeting).unwrap();
+        let registered = kamailio.wait_registered("conference", SOON);
+        registered.unwrap_or_else(|failure| panic!("{failure}\nthe gateway:\n{}", gateway.log()));
+        Scene { gateway, meeting, _kamailio: kamailio }
+    }
+}
+
+/// The phone calls the gateway's account and talks; returns the capture of the call.
+fn call(rig: &Rig, phone: &mut Linphone) -> Capture {
+    let capture = Capture::start(rig.net(), &rig.file("call.pcap")).unwrap();
+    phone.call(&format!("sip:{ACCOUNT}")).unwrap();
+    phone.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    capture
+}
+
+/// Both say their tones for some time, and each hears the other's.
+async fn both_are_heard(rig: &Rig, phone: &mut Linphone, peer: &GroupPeer, name: &str, when: &str) {
+    let recording = rig.file(&format!("phone-{}.wav", when.replace(' ', "-")));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    phone.record(&recording).unwrap();
+    peer.clear_heard();
+    tokio::time::sleep(Duration::from_secs(seconds())).await;
+    let by_group = peer.heard().remove(name).unwrap_or_default();
+    phone.record(&rig.file("later.wav")).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let by_phone = Wav::read(&recording).unwrap();
+
+    // linphonec records at its codec's own rate
+    let heard = [("the group", &by_group, 48_000, 440.0), ("the phone", &by_phone.samples, by_phone.rate, 1000.0)];
+    for (who, heard, rate, hz) in heard {
+        let expected = rate as usize * seconds() as usize;
+        let share = tone_share(heard, rate, hz);
+        println!(
+            "{when}: {who} heard {} s, {:.2} % of its power at {hz} Hz",
+            heard.len() / rate as usize,
+            100.0 * share
+        );
+        let length = heard.len();
+        assert!(length >= expected * 95 / 100, "{when}: {who} heard {length} of {expected} samples");
+        assert!(share >= 0.9, "{when}: {hz} Hz has {share:.3} of the power of what {who} heard");
+    }
+}
+
+/// Keys of the phone's call: hers in the first INVITE that the gateway answered, and the gateway's in its first 200.
+fn negotiated_keys(phone: &Linphone) -> Vec<String> {
+    let messages = phone.messages();
+    let mut with_keys = messages.iter().filter(|message| !message.crypto_lines().is_empty());
+    let hers = with_keys.clone().find(|message| message.sent).unwrap();
+    let ours = with_keys.find(|message| !message.sent).unwrap();
+    [hers, ours].iter().flat_map(|message| message.crypto_lines()).map(str::to_owned).collect()
+}
+
+async fn tones_both_ways_and_holds(codec: PhoneCodec) {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::None);
+    let peer = Arc::new(scene.meeting.join("listener").await.unwrap());
+    let speaker = Arc::clone(&peer);
+    tokio::spawn(async move { speaker.publish(tone(1000.0).samples).await });
+
+    let mut phone = rig.phone("alice", PhoneSettings { codec, ..SRTP }).unwrap();
+    phone.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    let capture = call(&rig, &mut phone);
+    let name = wait_until("the phone as a participant", SOON, || {
+        Ok(peer.participants().into_values().find(|name| name.starts_with(PHONE)))
+    })
+    .unwrap();
+    assert!(name.contains("alice"), "{name}");
+    assert!(peer.wait_until_heard(&name, SOON).await, "{name} is not heard\n{}", scene.gateway.log());
+    both_are_heard(&rig, &mut phone, &peer, &name, "at first").await;
+
+    for silent in [false, true] {
+        let port = phone.rtp_port().unwrap();
+        if silent {
+            rig.net().drop_udp_from(port..=port + 1).unwrap();
+        }
+        phone.pause().unwrap();
+        phone.wait_call(CallState::Paused, SOON).unwrap();
+        tokio::time::sleep(Duration::from_secs(seconds())).await;
+        assert!(peer.participants().into_values().any(|other| other == name), "the call survives the hold");
+        if silent {
+            rig.net().drop_nothing().unwrap();
+        }
+        phone.resume().unwrap();
+        phone.wait_call(CallState::StreamsRunning, SOON).unwrap();
+        let when = if silent { "after a hold in silence" } else { "after a hold" };
+        both_are_heard(&rig, &mut phone, &peer, &name, when).await;
+    }
+
+    phone.terminate().unwrap();
+    phone.wait_call(CallState::End, SOON).unwrap();
+    wait_until("the participant leaves", SOON, || {
+        Ok((!peer.participants().into_values().any(|other| other == name)).then_some(()))
+    })
+    .unwrap();
+
+    // every offer and answer of the call has the keys of the first
+    let keys = negotiated_keys(&phone);
+    let messages = phone.messages();
+    let bodies: Vec<_> =
+        messages.iter().map(|message| message.crypto_lines()).filter(|lines| !lines.is_empty()).collect();
+    assert!(bodies.len() >= 10, "{} offers and answers", bodies.len());
+    for line in bodies.into_iter().flatten() {
+        assert!(keys.iter().any(|key| key == line), "{line} is not among {keys:#?}");
+    }
+
+    let packets = capture.stop().unwrap();
+    let streams = judge_streams(&packets);
+    let ours = streams.iter().filter(|(stream, _)| MEDIA_PORTS.contains(&stream.from.port()));
+    assert!(ours.clone().any(|(_, looks)| *looks == Looks::Encrypted), "{streams:?}");
+    assert!(streams.values().all(|looks| *looks != Looks::Clear), "{streams:?}");
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_with_opus_and_the_group_hear_each_other_also_after_holds() {
+    tones_both_ways_and_holds(PhoneCodec::Opus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_with_g711_and_the_group_hear_each_other_also_after_holds() {
+    tones_both_ways_and_holds(PhoneCodec::Pcmu).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Galène: set GALENE_BIN and run with --include-ignored"]
+async fn a_linphone_and_a_browser_in_galenes_page_understand_each_other_until_the_operator_kicks_the_phone() {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start_real(&rig).unwrap(), Attack::None);
+    let said_here = speak(&rig.file(""), "en", "The quick brown fox jumps over the lazy dog.").unwrap();
+    let said_there = speak(&rig.file(""), "en+f3", "Pack my box with five dozen liquor jugs.").unwrap();
+    let mut browser = rig.browser("browser", &said_here).unwrap();
+    browser.join(&scene.meeting.url(), OPERATOR.0, OPERATOR.1).unwrap();
+
+    let mut phone = rig.phone("alice", SRTP).unwrap();
+    let again_and_again = said_there.samples.repeat(30);
+    phone.play(&rig.wav("said", &Wav { rate: 48_000, samples: again_and_again }).unwrap()).unwrap();
+    let capture = call(&rig, &mut phone);
+    let is_phone = |names: &[String]| names.iter().any(|name| name.starts_with(PHONE));
+    let names = browser.wait_participants("the phone is in the page's list", is_phone).unwrap();
+    let name = names.into_iter().find(|name| name.starts_with(PHONE)).unwrap();
+    assert!(name.contains("alice"), "{name}");
+    wait_until("the page shows the phone's microphone", SOON, || Ok(browser.speakers()?.contains(&name).then_some(())))
+        .unwrap();
+
+    browser.record().unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await; // the streams settle
+    browser.take_recording().unwrap();
+    phone.record(&rig.file("phone-heard.wav")).unwrap();
+    tokio::time::sleep(Duration::from_secs(seconds().max(9))).await;
+    let by_browser = browser.take_recording().unwrap();
+    phone.record(&rig.file("later.wav")).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let by_phone = Wav::read(&rig.file("phone-heard.wav")).unwrap().samples;
+    rig.wav("browser-heard", &Wav { rate: 48_000, samples: by_browser.clone() }).unwrap();
+    let there = heard_once(&said_there.samples, &by_browser);
+    assert!(there >= 0.8, "the browser heard the phone with correlation {there:.3}");
+    let here = heard_once(&said_here.samples, &by_phone);
+    assert!(here >= 0.8, "the phone heard the browser with correlation {here:.3}");
+
+    browser.kick(&name, "good bye").unwrap();
+    phone.wait_call(CallState::End, SOON).unwrap();
+    let messages = phone.messages();
+    assert!(messages.iter().any(|message| !message.sent && message.text.starts_with("BYE ")), "the gateway's BYE");
+    browser.wait_participants("the phone is gone", |names| !is_phone(names)).unwrap();
+    assert!(judge_streams(&capture.stop().unwrap()).values().all(|looks| *looks != Looks::Clear));
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
+/// The phone calls through this proxy and is refused with these statuses; no RTP packet leaves the gateway.
+async fn is_refused(settings: PhoneSettings, attack: Attack, outcomes: &[u16]) {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), attack);
+    let peer = scene.meeting.join("listener").await.unwrap();
+    let mut phone = rig.phone("alice", settings).unwrap();
+    phone.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    let capture = Capture::start(rig.net(), &rig.file("refused.pcap")).unwrap();
+    phone.call(&format!("sip:{ACCOUNT}")).unwrap();
+    phone.wait_call(CallState::Error, SOON).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(phone.invite_outcomes(), outcomes);
+    assert!(!peer.participants().into_values().any(|name| name.starts_with(PHONE)), "nobody came in");
+    let packets = capture.stop().unwrap();
+    let sent = rtp_packets_from(&packets, rig.net().inside(), |port| MEDIA_PORTS.contains(&port));
+    assert_eq!(sent, 0, "RTP packets from the gateway");
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_without_encryption_gets_488_and_no_packet() {
+    let clear = PhoneSettings { encryption: Encryption::None, mandatory: false, ..SRTP };
+    is_refused(clear, Attack::None, &[488]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_careless_linphone_behind_a_proxy_that_strips_the_keys_gets_488_twice_and_no_packet() {
+    let careless = PhoneSettings { mandatory: false, ..SRTP };
+    is_refused(careless, Attack::StripCrypto, &[488, 488]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_careless_linphone_behind_a_proxy_that_makes_its_offer_clear_gets_488_twice_and_no_packet() {
+    let careless = PhoneSettings { mandatory: false, ..SRTP };
+    is_refused(careless, Attack::StripCryptoAndProfile, &[488, 488]).await;
+}
+
+#[test]
+fn the_search_finds_a_secret_in_each_form_in_which_a_log_could_show_it() {
+    let secret = b"\x01k\xffpassword-17";
+    for line in [
+        "key AWv/cGFzc3dvcmQtMTc=",
+        "key 016BFF70617373776F72642D3137",
+        "key [1, 107, 255, 112, 97, 115, 115, 119, 111, 114, 100, 45, 49, 55]",
+    ] {
+        assert!(shows(line, secret), "{line}");
+    }
+    assert!(shows("the password is hunter-2!", b"hunter-2"));
+    assert!(!shows("nothing of the kind", secret));
+}
