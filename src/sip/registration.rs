@@ -109,9 +109,11 @@ impl Registration {
 
     /// The flow is gone, and with it whatever was under way. `true`: with it goes a binding that was to be removed.
     pub(super) fn flow_down(&mut self) -> bool {
-        let removing = self.remove_wanted && self.state != State::Removed;
-        self.state = if removing { State::Removed } else { State::Idle };
-        removing
+        if self.state == State::Removed {
+            return false;
+        }
+        self.state = if self.remove_wanted { State::Removed } else { State::Idle };
+        self.remove_wanted
     }
 
     /// The binding is not wanted any more. `true`: there is nothing to be removed.

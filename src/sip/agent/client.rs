@@ -317,7 +317,8 @@ impl Agent {
         // RFC 3261 §12.2.1.2
         let why = match response.status {
             481 => Termination::Unknown,
-            408 => Termination::NoAnswer,
+            // A phone may fail to answer the agent's own UPDATE and yet be there.
+            408 if !refreshes => Termination::NoAnswer,
             _ => return,
         };
         if self.dialogs.contains_key(&id) {

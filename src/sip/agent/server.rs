@@ -193,7 +193,8 @@ impl Agent {
             let asked = request.headers.expires().map(|seconds| Duration::from_secs(u64::from(seconds)));
             asked.map_or(RINGING, |asked| asked.min(RINGING))
         } else {
-            TIMEOUT
+            // An answer after 64*T1 finds nobody (RFC 4320 §4.2).
+            TIMEOUT / 2
         };
         self.servers.insert(name, ServerTransaction::new(key, request, dialog, tag, now + patience));
         key
