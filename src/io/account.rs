@@ -1,7 +1,8 @@
 //! The task of one account: its TLS connection, kept alive and rebuilt, fed to [`call::Line`](crate::call::Line).
 //!
 //! Connects only with a `MayConnect`, hands bytes over only with a `MayAuthenticate`. After a break it comes back with
-//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals.
+//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
+//! connection break may come from a caller, so that alone never keeps the account away for long.
 
 use super::ports::{MediaSockets, PortPool};
 use super::resolve;
@@ -233,9 +234,11 @@ impl Task {
     fn lost(&mut self, why: &str) {
         if let Some(connection) = self.connection.take() {
             tracing::warn!(account = self.settings.account, why, "connection lost; calls go on");
-            // a connection that worked for a while says nothing against the next one
+            // a connection that worked for a while says nothing against the next one, one that worked at all not much
             if connection.since.elapsed() > LONGEST_WAIT {
                 self.failures = 0;
+            } else if self.line.is_registered() {
+                self.failures = self.failures.min(1);
             }
         }
         self.line.flow_down(super::now(), why);
