@@ -1,7 +1,8 @@
 //! The task of one account: its TLS connection, kept alive and rebuilt, fed to [`call::Line`](crate::call::Line).
 //!
 //! Connects only with a `MayConnect`, hands bytes over only with a `MayAuthenticate`. After a break it comes back with
-//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals.
+//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
+//! connection break may come from a caller, so that alone never keeps the account away for long.
 
 use super::flow::Flow;
 use super::ports::{MediaSockets, PortPool};
@@ -84,7 +85,7 @@ enum Link {
 /// What became of the way to the provider.
 enum LinkEvent {
     TryNow,
-    Tried(Result<SipConnection, TlsError>),
+    Tried(Result<Box<SipConnection>, TlsError>),
     Received(usize),
     Broken(String),
 }
@@ -97,7 +98,7 @@ impl Link {
                 sleep_until((*until).into()).await;
                 LinkEvent::TryNow
             }
-            Link::Trying(attempt) => LinkEvent::Tried(attempt.await),
+            Link::Trying(attempt) => LinkEvent::Tried(attempt.await.map(Box::new)),
             Link::Up(flow) => match flow.progress(buffer).await {
                 Ok(0) => LinkEvent::Broken("the provider closed the connection".to_owned()),
                 Ok(length) => LinkEvent::Received(length),
@@ -222,7 +223,7 @@ impl Task {
     fn link_event(&mut self, event: LinkEvent, buffer: &[u8]) {
         match event {
             LinkEvent::TryNow => self.link = Link::Trying(Box::pin(attempt(Arc::clone(&self.settings)))),
-            LinkEvent::Tried(Ok(connection)) => self.connected(connection),
+            LinkEvent::Tried(Ok(connection)) => self.connected(*connection),
             LinkEvent::Tried(Err(error)) => self.not_connected(&error),
             LinkEvent::Received(length) => {
                 let bytes = &buffer[..length];
@@ -276,10 +277,12 @@ impl Task {
         self.retry(why);
     }
 
-    /// A connection that worked for a while says nothing against the next one.
+    /// A connection that worked for a while says nothing against the next one, one that worked at all not much.
     fn worked_until_now(&mut self, since: Instant) {
         if since.elapsed() > LONGEST_WAIT {
             self.failures = 0;
+        } else if self.line.is_registered() {
+            self.failures = self.failures.min(1);
         }
     }
 
@@ -308,16 +311,16 @@ impl Task {
                     self.waiting_ports.remove(&call);
                 }
                 Output::Join(setup) => match self.waiting_ports.remove(&setup.call) {
-                    Some(sockets) => self.to_room(RoomMessage::Join(setup, sockets)).await,
+                    Some(sockets) => self.tell_room(RoomMessage::Join(setup, sockets)).await,
                     None => tracing::error!(call = %setup.call, "a call without ports"),
                 },
                 Output::Update(call, direction, remote) => {
-                    self.to_room(RoomMessage::Update(call, direction, remote)).await;
+                    self.tell_room(RoomMessage::Update(call, direction, remote)).await;
                 }
-                Output::Rekey(call, keys) => self.to_room(RoomMessage::Rekey(call, keys)).await,
+                Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Leave(call) => {
                     self.waiting_ports.remove(&call);
-                    self.to_room(RoomMessage::Leave(call)).await;
+                    self.tell_room(RoomMessage::Leave(call)).await;
                 }
                 Output::Finished => {
                     if let Link::Up(flow) = std::mem::replace(&mut self.link, Link::Over) {
@@ -377,7 +380,7 @@ impl Task {
         }
     }
 
-    async fn to_room(&mut self, message: RoomMessage) {
+    async fn tell_room(&mut self, message: RoomMessage) {
         if self.room.send(message).await.is_err() {
             tracing::error!(account = self.settings.account, "the room's task is gone");
         }

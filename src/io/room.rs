@@ -209,9 +209,9 @@ impl Task {
                     }
                 }
                 Output::OpenWebSocket(connection) => self.open_websocket(connection),
-                Output::Text(connection, text) => self.to_group(connection, ToGroup::Text(text)),
+                Output::Text(connection, text) => self.tell_group(connection, ToGroup::Text(text)),
                 Output::CloseWebSocket(connection, code) => {
-                    self.to_group(connection, ToGroup::Close(code));
+                    self.tell_group(connection, ToGroup::Close(code));
                     self.websockets.remove(&connection);
                     self.streams.retain(|(owner, _), _| *owner != connection);
                 }
@@ -243,7 +243,7 @@ impl Task {
         }
     }
 
-    fn to_group(&mut self, connection: ConnectionId, message: ToGroup) {
+    fn tell_group(&mut self, connection: ConnectionId, message: ToGroup) {
         let Some(websocket) = self.websockets.get(&connection) else { return };
         // if its task has ended, it has said so already
         if let Err(TrySendError::Full(_)) = websocket.to.try_send(message) {

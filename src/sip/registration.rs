@@ -20,6 +20,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const SHORT_BINDING: Duration = Duration::from_secs(120);
 /// The longest binding that a 423 may talk us into.
 const LONGEST_BINDING: u32 = 7 * 24 * 3600;
+/// How often in a row a response may make us ask again at once.
+const MAX_ASKED_AGAIN: u8 = 3;
 
 /// What the agent does about the registration next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +68,7 @@ pub(super) struct Registration {
     reg_id: bool,
     state: State,
     failures: u32,
+    asked_again: u8,
     not_before: Option<Instant>,
     remove_wanted: bool,
     bound_until: Option<Instant>,
@@ -86,6 +89,7 @@ impl Registration {
             reg_id: true,
             state: State::Idle,
             failures: 0,
+            asked_again: 0,
             not_before: None,
             remove_wanted: false,
             bound_until: None,
@@ -105,9 +109,11 @@ impl Registration {
 
     /// The flow is gone, and with it whatever was under way. `true`: with it goes a binding that was to be removed.
     pub(super) fn flow_down(&mut self) -> bool {
-        let removing = self.remove_wanted && self.state != State::Removed;
-        self.state = if removing { State::Removed } else { State::Idle };
-        removing
+        if self.state == State::Removed {
+            return false;
+        }
+        self.state = if self.remove_wanted { State::Removed } else { State::Idle };
+        self.remove_wanted
     }
 
     /// The binding is not wanted any more. `true`: there is nothing to be removed.
@@ -209,8 +215,10 @@ impl Registration {
         let headers = &response.headers;
         let contacts = headers.contacts().unwrap_or_default();
         let own = self.own(&contacts, contact);
-        let granted =
-            own.and_then(|own| own.params.get("expires")?.parse().ok()).or(headers.expires()).unwrap_or(self.expires);
+        let granted = own
+            .and_then(|own| own.params.unquoted("expires")?.parse().ok())
+            .or(headers.expires())
+            .unwrap_or(self.expires);
         if granted == 0 || (own.is_none() && !contacts.is_empty()) {
             let hint = "the registrar accepted the request but lists no binding of ours; ask the provider".to_owned();
             return self.failed(now, hint, false, None, random);
@@ -223,6 +231,7 @@ impl Registration {
         self.outbound = headers.lists("Require", "outbound");
         let granted = Duration::from_secs(u64::from(granted));
         self.failures = 0;
+        self.asked_again = 0;
         self.not_before = None;
         self.bound_until = Some(now + granted);
         // Long bindings: between 75 and 85 %, so that many gateways do not come at once.
@@ -253,21 +262,10 @@ impl Registration {
             return Outcome::Removed;
         }
         let headers = &response.headers;
-        match response.status {
-            423 => {
-                let least = headers.get("Min-Expires").and_then(|value| value.trim().parse().ok());
-                if let Some(least) = least.filter(|least| *least > self.expires && *least <= LONGEST_BINDING) {
-                    self.expires = least;
-                    self.state = State::Due(now);
-                    return Outcome::AskAgain;
-                }
-            }
-            439 if self.reg_id => {
-                self.reg_id = false;
-                self.state = State::Due(now);
-                return Outcome::AskAgain;
-            }
-            _ => {}
+        if self.asked_again < MAX_ASKED_AGAIN && self.adapts_to(response) {
+            self.asked_again += 1;
+            self.state = State::Due(now);
+            return Outcome::AskAgain;
         }
         let retry_after = headers.get("Retry-After").and_then(leading_number).map(Duration::from_secs);
         let (hint, final_no) = match response.status {
@@ -285,6 +283,20 @@ impl Registration {
         self.failed(now, hint.to_owned(), final_no, retry_after, random)
     }
 
+    /// Whether the response says how to ask better.
+    fn adapts_to(&mut self, response: &Response) -> bool {
+        match response.status {
+            423 => {
+                let least = response.headers.get("Min-Expires").and_then(|value| value.trim().parse().ok());
+                let least = least.filter(|least| *least > self.expires && *least <= LONGEST_BINDING);
+                self.expires = least.unwrap_or(self.expires);
+                least.is_some()
+            }
+            439 => std::mem::take(&mut self.reg_id),
+            _ => false,
+        }
+    }
+
     /// Notes a failure and decides when to try again. `refused`: it was a no, not a mishap.
     pub(super) fn failed(
         &mut self,
@@ -299,6 +311,7 @@ impl Registration {
             return Outcome::Removed;
         }
         self.failures = self.failures.saturating_add(1);
+        self.asked_again = 0;
         let doubled = BASE_PAUSE * 2u32.saturating_pow(self.failures.min(8) - 1);
         // RFC 5626 §4.5: between half and all of it. A refusal's pause only grows.
         let pause = if refused {

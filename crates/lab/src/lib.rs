@@ -12,6 +12,7 @@ pub mod phone;
 pub mod real;
 pub mod registrar;
 pub mod relay;
+pub mod scene;
 pub mod sound;
 pub mod tls_trap;
 pub mod wav;

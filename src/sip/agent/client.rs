@@ -1,19 +1,17 @@
-//! The calling side (RFC 3261 §8.1, §9.1, §13.2, §15.1.1, §22): the user's wishes become requests, responses come in,
-//! challenges are answered, 2xx responses acknowledged, and the rest is handed up.
+//! The calling side (RFC 3261 §8.1, §9.1, §13.2, §15.1.1): the user's wishes become requests, responses come in,
+//! 2xx responses are acknowledged, and the rest is handed up.
 
 use super::{ALLOW, Agent, Body, Event, MAX_CLIENT_TRANSACTIONS, MAX_DIALOGS, Reply, SUPPORTED, Termination};
 use super::{address, host_of};
 use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::digest::Asker;
-use crate::sip::header::{CSeq, Headers, NameAddr, Via};
+use crate::sip::header::{Headers, NameAddr, Via};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::params::Params;
-use crate::sip::transaction::{ClientTransaction, Expiry, Heard, Purpose, TransactionKey};
+use crate::sip::transaction::{ClientTransaction, Expiry, Heard, Purpose, Sent, TransactionKey};
 use crate::sip::uri::Uri;
 use std::time::Instant;
 
-/// Challenges that one request may meet.
-const MAX_CHALLENGES: u8 = 2;
 /// Phones that may answer one INVITE; more are left to their own timeout.
 const MAX_FORKS: usize = 8;
 
@@ -95,11 +93,17 @@ impl Agent {
     /// response follows as an event, or [`Termination::AnsweredTooLate`].
     pub fn cancel(&mut self, now: Instant, id: DialogId) {
         let begun = self.clients.values_mut().find(|transaction| transaction.purpose == Purpose::Begin(id));
-        if let Some(transaction) = begun {
-            transaction.want_cancel();
-            let key = transaction.key;
-            self.cancel_if_possible(now, key);
+        let Some(transaction) = begun else { return };
+        transaction.want_cancel();
+        let key = transaction.key;
+        if transaction.sent == Sent::Never {
+            // Nobody has heard of it.
+            let response = Response::to(&transaction.request.clone(), 487, "Request Terminated");
+            transaction.heard(now, response.status);
+            self.finished(now, key, &response, true);
+            return self.settle(now);
         }
+        self.cancel_if_possible(now, key);
     }
 
     /// Ends a call, whatever its state: BYE, CANCEL or 480. A BYE before the ACK waits for it (RFC 3261 §15).
@@ -188,13 +192,15 @@ impl Agent {
         request.headers.push("User-Agent", &self.config.user_agent);
         let bytes = request.to_bytes();
         let mut transaction = ClientTransaction::new(now, key, purpose, branch, request);
-        transaction.unsent = !self.send(bytes);
+        if self.send(bytes) {
+            transaction.sent = Sent::Yes;
+        }
         self.clients.insert(key, transaction);
         key
     }
 
     /// RFC 3261 §8.1.1.7, RFC 3581 §3.
-    fn put_via(&mut self, request: &mut Request) -> String {
+    pub(super) fn put_via(&mut self, request: &mut Request) -> String {
         let branch = format!("z9hG4bK{}", self.random_hex(12));
         let mut params = Params::new().with("branch", &branch);
         params.set_flag("rport");
@@ -245,7 +251,7 @@ impl Agent {
     }
 
     /// A final response; `silence` if it was made here because none came.
-    fn finished(&mut self, now: Instant, key: TransactionKey, response: &Response, silence: bool) {
+    pub(super) fn finished(&mut self, now: Instant, key: TransactionKey, response: &Response, silence: bool) {
         let Some(transaction) = self.clients.get(&key) else { return };
         let purpose = transaction.purpose;
         if matches!(response.status, 401 | 407) && !transaction.is_cancelled() && self.authenticate(now, key, response)
@@ -292,8 +298,13 @@ impl Agent {
     fn concluded(&mut self, now: Instant, id: DialogId, key: TransactionKey, response: &Response) {
         let Some(transaction) = self.clients.get(&key) else { return };
         let (method, ok) = (transaction.request.method.clone(), response.status < 300);
+        let refreshes = matches!(transaction.purpose, Purpose::Refresh(_));
         if let Some(dialog) = self.dialogs.get_mut(&id) {
             dialog.our_offer.take_if(|pending| *pending == key);
+            if refreshes && !ok {
+                // Tried again after the next REGISTER.
+                dialog.told_contact.clear();
+            }
             if ok && (method == Method::INVITE || method == Method::UPDATE) {
                 // A Contact that cannot be read changes nothing.
                 dialog.refresh_target(&response.headers).ok();
@@ -306,7 +317,8 @@ impl Agent {
         // RFC 3261 §12.2.1.2
         let why = match response.status {
             481 => Termination::Unknown,
-            408 => Termination::NoAnswer,
+            // A phone may fail to answer the agent's own UPDATE and yet be there.
+            408 if !refreshes => Termination::NoAnswer,
             _ => return,
         };
         if self.dialogs.contains_key(&id) {
@@ -381,96 +393,6 @@ impl Agent {
             transaction.acks.push((tag, bytes));
         }
         self.send_bye(now, &mut fork, None);
-    }
-
-    /// Answers a challenge. `false`: it is not answered, the response stands.
-    fn authenticate(&mut self, now: Instant, key: TransactionKey, response: &Response) -> bool {
-        let (Some(flow), Some(transaction)) = (&self.flow, self.clients.get_mut(&key)) else { return false };
-        let registers = transaction.is_register();
-        // Whoever we talk to could ask for our password's hash as well as the provider: within a dialog only a proxy
-        // may, and providers let a BYE pass.
-        let may_ask = |asker: Asker| match transaction.purpose {
-            Purpose::Register | Purpose::Begin(_) => true,
-            Purpose::Within(_) | Purpose::Refresh(_) => asker == Asker::Proxy,
-            Purpose::End => false,
-        };
-        let sets_realm = registers || (!self.config.register && matches!(transaction.purpose, Purpose::Begin(_)));
-        let asking = |asker: &Asker| may_ask(*asker) && response.headers.get(asker.challenge_header()).is_some();
-        let mut answered = Vec::new();
-        let mut refusal = None;
-        transaction.challenges += 1;
-        for asker in Asker::ALL.into_iter().filter(asking) {
-            let challenges = response.headers.all(asker.challenge_header());
-            match self.digest.accept(&flow.proof, asker, challenges, sets_realm) {
-                // The same password would be as wrong the second time.
-                Ok(challenge) if transaction.answered.contains(&asker) && !challenge.stale => {
-                    refusal = Some((
-                        "the password was not accepted".to_owned(),
-                        "check the user name and the password".to_owned(),
-                    ));
-                }
-                Ok(_) => answered.push(asker),
-                Err(error) => refusal = Some((error.to_string(), error.hint())),
-            }
-        }
-        if answered.is_empty() || transaction.challenges > MAX_CHALLENGES {
-            let refusal = refusal.unwrap_or_else(|| {
-                ("the challenge was not answered".to_owned(), "check the user name and the password".to_owned())
-            });
-            self.unauthenticated(now, key, response.status, refusal);
-            return false;
-        }
-        let mut request = transaction.request.clone();
-        transaction
-            .answered
-            .extend(answered.iter().filter(|asker| !transaction.answered.contains(asker)).copied().collect::<Vec<_>>());
-        let askers = transaction.answered.clone();
-        let purpose = transaction.purpose;
-        let (method, uri) = (request.method.clone(), request.uri.to_string());
-        for asker in askers {
-            request.headers.remove(asker.credentials_header());
-            if let Some(value) = self.digest.credentials(&flow.proof, asker, method.as_str(), &uri, &mut *self.random) {
-                request.headers.push(asker.credentials_header(), value);
-            }
-        }
-        self.send_again(now, key, purpose, request);
-        true
-    }
-
-    /// The same request with credentials is a new one: the next CSeq number, another branch (RFC 3261 §22.2).
-    fn send_again(&mut self, now: Instant, key: TransactionKey, purpose: Purpose, mut request: Request) {
-        let number = match purpose {
-            Purpose::Register => Some(self.registration.next_cseq()),
-            Purpose::Begin(id) | Purpose::Within(id) | Purpose::Refresh(id) => {
-                self.dialogs.get_mut(&id).map(Dialog::next_cseq)
-            }
-            Purpose::End => None,
-        };
-        let Some(number) = number else { return };
-        request.headers.set("CSeq", CSeq { number, method: request.method.clone() });
-        let branch = self.put_via(&mut request);
-        let bytes = request.to_bytes();
-        let unsent = !self.send(bytes);
-        if let Some(transaction) = self.clients.get_mut(&key) {
-            transaction.again(now, branch, request);
-            transaction.unsent = unsent;
-        }
-    }
-
-    fn unauthenticated(&mut self, now: Instant, key: TransactionKey, status: u16, (reason, hint): (String, String)) {
-        match self.clients.get(&key).map(|transaction| transaction.purpose) {
-            Some(Purpose::Register) => self.register_unauthenticated(now, status, reason, hint),
-            Some(Purpose::End) | None => {}
-            Some(_) => self.event(Event::ChallengeRefused { reason, hint }),
-        }
-    }
-
-    fn take_next_nonce(&mut self, response: &Response) {
-        for asker in Asker::ALL {
-            if let Some(info) = response.headers.get(asker.info_header()).filter(|_| response.status < 300) {
-                self.digest.authentication_info(asker, info);
-            }
-        }
     }
 
     /// Requests of ours whose time is over.

@@ -4,6 +4,7 @@
 //! [`Agent::poll`]. The agent outlives flows: dialogs wait for the next one. It sends over the account's own flow only,
 //! whatever address a message names, and its credentials need the flow's [`MayAuthenticate`].
 
+mod challenge;
 mod client;
 mod keepalive;
 mod register;
@@ -315,17 +316,13 @@ impl Agent {
         }
         let mut waiting: Vec<Vec<u8>> =
             self.servers.iter_mut().filter_map(|transaction| transaction.take_unsent()).collect();
-        for transaction in self.clients.values_mut().filter(|transaction| transaction.unsent) {
-            transaction.unsent = false;
-            waiting.push(transaction.request.to_bytes());
-        }
+        waiting.extend(self.clients.values_mut().filter_map(ClientTransaction::flow_up));
         for bytes in waiting {
             self.send(bytes);
         }
     }
 
-    /// The connection is gone. Dialogs stay; requests that have no final response are sent again over the next flow:
-    /// to whoever got them already they are retransmissions.
+    /// The connection is gone. Dialogs stay, and requests without a final response wait for the next flow.
     pub fn flow_down(&mut self, _now: Instant) {
         if self.flow.take().is_none() {
             return;
@@ -334,9 +331,7 @@ impl Agent {
             self.event(Event::Unregistered);
         }
         self.clients.retain(|_, transaction| !transaction.is_register());
-        for transaction in self.clients.values_mut() {
-            transaction.unsent = transaction.is_open();
-        }
+        self.clients.values_mut().for_each(ClientTransaction::flow_down);
     }
 
     /// Bytes from the flow.

@@ -41,11 +41,13 @@ impl Agent {
             }
             return;
         }
-        if self.servers.len() >= MAX_SERVER_TRANSACTIONS {
+        let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        // Calls that are up have room left when strangers have none.
+        let room = if to_tag.is_some() { 2 * MAX_SERVER_TRANSACTIONS } else { MAX_SERVER_TRANSACTIONS };
+        if self.servers.len() >= room {
             let busy = self.busy();
             return self.reply_stateless(&request, &busy);
         }
-        let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
         let verdict = match to_tag {
             None => self.check_outside(&request),
             Some(tag) => self.check_within(&request, &tag),
@@ -71,7 +73,7 @@ impl Agent {
         match request.method.as_str() {
             "OPTIONS" => Ok(None),
             "INVITE" => {
-                check_body(request)?;
+                check_description(request)?;
                 if self.dialogs.len() >= MAX_DIALOGS {
                     return Err(self.busy());
                 }
@@ -99,6 +101,8 @@ impl Agent {
             return Err(Reply::new(500, "Server Internal Error").with_header("Warning", warning("CSeq out of order")));
         }
         match request.method.as_str() {
+            // It is only waiting for an ACK to be ended.
+            method if dialog.ending.is_some() && method != "BYE" => return Err(unknown_dialog()),
             // No provisional response of ours was reliable (RFC 3262 §3).
             "PRACK" => return Err(unknown_dialog()),
             _ if !is_handled(&request.method) => {
@@ -109,7 +113,7 @@ impl Agent {
         // RFC 3261 §14.2 and RFC 3311 §5.2.
         let offers = request.method == Method::INVITE || (request.method == Method::UPDATE && !request.body.is_empty());
         if offers {
-            check_body(request)?;
+            check_description(request)?;
             let busy = dialog.their_invite.is_some()
                 || dialog.their_update.is_some()
                 || dialog.unacknowledged.len() >= MAX_UNACKNOWLEDGED;
@@ -167,7 +171,7 @@ impl Agent {
 
     /// Something speaks against the request. An INVITE keeps its transaction until the ACK; others need none.
     fn reject(&mut self, now: Instant, name: ServerMatch, request: Request, reply: Reply) {
-        if request.method != Method::INVITE {
+        if request.method != Method::INVITE || self.servers.len() >= MAX_SERVER_TRANSACTIONS {
             return self.reply_stateless(&request, &reply);
         }
         let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
@@ -189,7 +193,8 @@ impl Agent {
             let asked = request.headers.expires().map(|seconds| Duration::from_secs(u64::from(seconds)));
             asked.map_or(RINGING, |asked| asked.min(RINGING))
         } else {
-            TIMEOUT
+            // An answer after 64*T1 finds nobody (RFC 4320 §4.2).
+            TIMEOUT / 2
         };
         self.servers.insert(name, ServerTransaction::new(key, request, dialog, tag, now + patience));
         key
@@ -304,9 +309,11 @@ impl Agent {
     /// RFC 3261 §15.1.2.
     fn handle_bye(&mut self, now: Instant, key: TransactionKey, id: DialogId, bye: &Request) {
         self.answer(now, key, Reply::new(200, "OK"));
-        self.forget(now, id);
-        let reason = bye.headers.get("Reason").map(str::to_owned);
-        self.event(Event::Bye { dialog: id, reason });
+        let wanted = self.forget(now, id).is_some_and(|dialog| dialog.ending.is_none());
+        if wanted {
+            let reason = bye.headers.get("Reason").map(str::to_owned);
+            self.event(Event::Bye { dialog: id, reason });
+        }
     }
 
     /// Drops a dialog; an INVITE of theirs in it is answered with 487, one of ours is left to end by itself.
@@ -422,7 +429,27 @@ fn check_extensions(request: &Request) -> Result<(), Reply> {
     Err(Reply::new(420, "Bad Extension").with_header("Unsupported", unknown.join(", ")))
 }
 
-/// RFC 3261 §8.2.3: a body is a session description as it is.
+/// Descriptions go both ways or not at all (RFC 3261 §8.2.3, §20.1).
+fn check_description(request: &Request) -> Result<(), Reply> {
+    check_accept(request)?;
+    check_body(request)
+}
+
+/// The answer, or our offer, is a session description, so the caller has to take one.
+fn check_accept(request: &Request) -> Result<(), Reply> {
+    let takes = |range: &str| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(range))
+    };
+    match request.headers.get("Accept").is_none() || request.headers.list("Accept").any(takes) {
+        true => Ok(()),
+        false => {
+            Err(Reply::new(406, "Not Acceptable").with_header("Warning", warning("only application/sdp is spoken")))
+        }
+    }
+}
+
+/// A body is a session description as it is.
 fn check_body(request: &Request) -> Result<(), Reply> {
     let unsupported = || Reply::new(415, "Unsupported Media Type");
     if request.body.is_empty() {

@@ -41,6 +41,17 @@ enum Cancel {
     Sent,
 }
 
+/// Whether a request is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::sip) enum Sent {
+    /// There was no flow yet.
+    Never,
+    /// Over the flow that we have.
+    Yes,
+    /// Over a flow that is gone; it may have arrived or not.
+    Lost,
+}
+
 /// What a response means to the user agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::sip) enum Heard {
@@ -66,8 +77,8 @@ pub(in crate::sip) struct ClientTransaction {
     pub challenges: u8,
     /// The ACKs of its 2xx responses, by their tags.
     pub acks: Vec<(String, Vec<u8>)>,
-    /// It still has to be sent: there was no flow.
-    pub unsent: bool,
+    /// Whether it is on its way.
+    pub sent: Sent,
     branch: String,
     state: ClientState,
     cancel: Cancel,
@@ -89,7 +100,7 @@ impl ClientTransaction {
             answered: Vec::new(),
             challenges: 0,
             acks: Vec::new(),
-            unsent: false,
+            sent: Sent::Never,
             branch,
             state: ClientState::Calling,
             cancel: Cancel::No,
@@ -146,6 +157,24 @@ impl ClientTransaction {
             (ClientState::Accepted, 200..300) => Heard::Another2xx,
             (ClientState::Accepted | ClientState::Terminated, _) => Heard::Nothing,
         }
+    }
+
+    /// The flow is gone. What is still open is sent again over the next one: to whoever got it already it is a
+    /// retransmission, and says again what it said before.
+    pub(in crate::sip) fn flow_down(&mut self) {
+        if self.is_open() && self.sent == Sent::Yes {
+            self.sent = Sent::Lost;
+        }
+        if self.cancel == Cancel::Sent {
+            self.cancel = Cancel::Wanted;
+        }
+    }
+
+    /// What has to be sent over a new flow.
+    pub(in crate::sip) fn flow_up(&mut self) -> Option<Vec<u8>> {
+        let waits = self.is_open() && self.sent != Sent::Yes;
+        self.sent = Sent::Yes;
+        waits.then(|| self.request.to_bytes())
     }
 
     /// The user does not want the INVITE any more.

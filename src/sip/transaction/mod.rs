@@ -9,7 +9,7 @@ use std::time::Duration;
 mod client;
 mod server;
 
-pub(super) use client::{ClientTransaction, Expiry, Heard, Purpose};
+pub(super) use client::{ClientTransaction, Expiry, Heard, Purpose, Sent};
 pub(super) use server::{ServerMatch, ServerTransaction, ServerTransactions};
 
 /// The estimate of a round trip (RFC 3261 §17.1.1.1).

@@ -3,6 +3,7 @@
 
 use super::{TIMEOUT, TransactionKey};
 use crate::sip::dialog::DialogId;
+use crate::sip::header::CSeq;
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::syntax::ParseError;
 use std::collections::HashMap;
@@ -64,14 +65,31 @@ pub(in crate::sip) struct ServerTransaction {
     pub dialog: Option<DialogId>,
     /// The tag of our responses, the same in all of them.
     pub to_tag: String,
+    identity: Option<Identity>,
     state: ServerState,
     last: Option<Vec<u8>>,
     unsent: bool,
     deadline: Instant,
 }
 
+/// What a request keeps on every way that it takes (RFC 3261 §8.2.2.2).
+#[derive(PartialEq, Eq)]
+struct Identity {
+    from_tag: Option<String>,
+    call_id: String,
+    cseq: CSeq,
+}
+
+impl Identity {
+    fn of(request: &Request) -> Option<Self> {
+        let headers = &request.headers;
+        let from_tag = headers.from().ok()?.tag().map(str::to_owned);
+        Some(Identity { from_tag, call_id: headers.call_id().ok()?.to_owned(), cseq: headers.cseq().ok()? })
+    }
+}
+
 impl ServerTransaction {
-    /// `patience`: how long the user may take to answer.
+    /// `deadline`: until when the user may take to answer.
     pub(in crate::sip) fn new(
         key: TransactionKey,
         request: Request,
@@ -79,8 +97,8 @@ impl ServerTransaction {
         to_tag: String,
         deadline: Instant,
     ) -> Self {
-        let state = ServerState::Proceeding;
-        ServerTransaction { key, request, dialog, to_tag, state, last: None, unsent: false, deadline }
+        let (identity, state) = (Identity::of(&request), ServerState::Proceeding);
+        ServerTransaction { key, request, dialog, to_tag, identity, state, last: None, unsent: false, deadline }
     }
 
     /// Whether it is an INVITE.
@@ -166,16 +184,10 @@ impl ServerTransactions {
         self.by_match.values_mut()
     }
 
-    /// A request with these three in an ongoing transaction came another way: a merged request (RFC 3261 §8.2.2.2).
+    /// The same request as in an ongoing transaction came another way: a merged request (RFC 3261 §8.2.2.2).
     pub(in crate::sip) fn merges(&self, request: &Request) -> bool {
-        let three = |request: &Request| {
-            let headers = &request.headers;
-            let from = headers.from().ok()?;
-            let cseq = headers.cseq().ok()?;
-            Some((from.tag().map(str::to_owned), headers.call_id().ok()?.to_owned(), cseq.number, cseq.method))
-        };
-        let wanted = three(request);
-        wanted.is_some() && self.by_match.values().any(|transaction| three(&transaction.request) == wanted)
+        let identity = Identity::of(request);
+        identity.is_some() && self.by_match.values().any(|transaction| transaction.identity == identity)
     }
 
     /// Forgets what is over.
@@ -183,6 +195,9 @@ impl ServerTransactions {
         let over = |transaction: &ServerTransaction| {
             transaction.state == ServerState::Terminated || (!transaction.is_open() && transaction.deadline <= now)
         };
+        if !self.by_match.values().any(over) {
+            return;
+        }
         self.by_match.retain(|_, transaction| !over(transaction));
         let by_match = &self.by_match;
         self.names.retain(|_, name| by_match.contains_key(name));

@@ -20,6 +20,10 @@ impl Seeded {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
 }
 
 impl Random for Seeded {
@@ -79,8 +83,11 @@ pub(super) struct World {
     /// All that the agents sent.
     pub(super) sent: Vec<(usize, Message)>,
     pub(super) pings: [usize; 2],
+    pub(super) pongs: [usize; 2],
     pub(super) passes: Filter,
     pub(super) registrar: Registrar,
+    /// The proxy lets no INVITE, UPDATE or INFO of the gateway pass without credentials for this challenge.
+    pub(super) challenge: Option<&'static str>,
     ports: u16,
 }
 
@@ -99,8 +106,10 @@ impl World {
             up: [false, false],
             sent: Vec::new(),
             pings: [0, 0],
+            pongs: [0, 0],
             passes: Box::new(|_, _| true),
             registrar: Registrar::default(),
+            challenge: None,
             ports: 40_000,
         };
         world.connect(GATEWAY);
@@ -168,7 +177,7 @@ impl World {
                         self.agents[who].handle_bytes(self.now, b"\r\n");
                     }
                 }
-                Output::Send(bytes) if bytes == b"\r\n" => {}
+                Output::Send(bytes) if bytes == b"\r\n" => self.pongs[who] += 1,
                 Output::Send(bytes) => {
                     let message = Message::parse(&bytes).unwrap();
                     self.sent.push((who, message.clone()));
@@ -188,6 +197,11 @@ impl World {
                 if let Some(response) = self.registrar.answer(&request) {
                     self.hand_over(from, response.to_bytes());
                 }
+            }
+            Message::Request(request) if self.asks_for_credentials(from, &request) => {
+                let mut response = Response::to(&request, 407, "Proxy Authentication Required");
+                response.headers.push("Proxy-Authenticate", self.challenge.unwrap());
+                self.hand_over(from, response.to_bytes());
             }
             Message::Request(mut request) => {
                 let to = 1 - from;
@@ -218,10 +232,33 @@ impl World {
         }
     }
 
+    fn asks_for_credentials(&self, from: usize, request: &Request) -> bool {
+        let asked = ["INVITE", "UPDATE", "INFO"].contains(&request.method.as_str());
+        let brings = request.headers.get("Proxy-Authorization").is_some();
+        from == GATEWAY && asked && !brings && self.challenge.is_some()
+    }
+
     fn hand_over(&mut self, to: usize, bytes: Vec<u8>) {
         if self.up[to] {
             self.agents[to].handle_bytes(self.now, &bytes);
         }
+    }
+
+    /// Bytes for an agent that the other did not send.
+    pub(super) fn inject(&mut self, to: usize, text: &str) {
+        self.hand_over(to, text.as_bytes().to_vec());
+        self.deliver();
+    }
+
+    /// What the gateway answers last to a request that comes from nowhere.
+    pub(super) fn ask(&mut self, request: &str) -> Option<Response> {
+        let before = self.sent.len();
+        self.inject(GATEWAY, request);
+        let mut answers = self.sent[before..].iter().filter_map(|(who, message)| match message {
+            Message::Response(response) if *who == GATEWAY && response.status > 100 => Some(response.clone()),
+            _ => None,
+        });
+        answers.next_back()
     }
 
     pub(super) fn take(&mut self, who: usize) -> Vec<Event> {
@@ -281,19 +318,20 @@ impl World {
     }
 }
 
-/// A registrar that knows one password.
+/// A registrar that does as it is told.
 pub(super) struct Registrar {
     /// Values of WWW-Authenticate; none: anyone may register.
     pub(super) challenges: Vec<String>,
-    /// What `response=` must be, by way of the algorithm: checked with a hash of our own.
+    /// Whether the credentials are good.
     pub(super) check: fn(&Request) -> bool,
+    /// Whether it answers keep-alives.
     pub(super) pongs: bool,
     /// Header fields of the 200.
     pub(super) extra: Vec<(&'static str, &'static str)>,
-    /// Parameters of our binding in the 200, instead of those asked for.
-    pub(super) binding: Option<&'static str>,
-    /// Instead of all that: this status.
-    pub(super) status: Option<(u16, &'static str, &'static str)>,
+    /// Parameters of our binding in the 200.
+    pub(super) binding: &'static str,
+    /// Instead of all that, this response with this header field, as long as there are any left.
+    pub(super) refusals: Vec<(u16, &'static str, &'static str)>,
     /// No answer at all.
     pub(super) silent: bool,
 }
@@ -305,8 +343,8 @@ impl Default for Registrar {
             check: |request| request.headers.get("Authorization").is_some(),
             pongs: true,
             extra: Vec::new(),
-            binding: None,
-            status: None,
+            binding: ";expires=600",
+            refusals: Vec::new(),
             silent: false,
         }
     }
@@ -317,7 +355,8 @@ impl Registrar {
         if self.silent {
             return None;
         }
-        if let Some((status, name, value)) = self.status {
+        if !self.refusals.is_empty() {
+            let (status, name, value) = self.refusals.remove(0);
             let mut response = Response::to(request, status, "no");
             response.headers.push(name, value);
             return Some(response);
@@ -330,8 +369,7 @@ impl Registrar {
             return Some(response);
         }
         let mut response = Response::to(request, 200, "OK");
-        let mut contact = request.headers.get("Contact").unwrap().to_owned();
-        contact += self.binding.unwrap_or(";expires=600");
+        let contact = request.headers.get("Contact").unwrap().to_owned() + self.binding;
         response.headers.push("Contact", "<sip:gateway@203.0.113.9:5061;transport=tls>;expires=17");
         response.headers.push("Contact", contact);
         for (name, value) in &self.extra {
@@ -339,4 +377,22 @@ impl Registrar {
         }
         Some(response)
     }
+}
+
+/// A request as a stranger sends it through the proxy; `extra` are header lines with their CRLF.
+pub(super) fn raw(method: &str, to: &str, branch: &str, cseq: u32, extra: &str, body: &str) -> String {
+    format!(
+        "{method} sip:gateway@192.0.2.1 SIP/2.0\r\n\
+         Via: SIP/2.0/TLS proxy.example.org;branch=z9hG4bKp{branch}\r\n\
+         Via: SIP/2.0/TLS 198.51.100.7:5061;branch=z9hG4bKc{branch}\r\n\
+         Max-Forwards: 60\r\nFrom: <sip:stranger@example.net>;tag=st\r\nTo: {to}\r\n\
+         Call-ID: c{branch}\r\nCSeq: {cseq} {method}\r\n{extra}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The same, an INVITE that begins a call.
+pub(super) fn raw_invite(branch: &str) -> String {
+    let extra = "Contact: <sip:s@198.51.100.7>\r\nContent-Type: application/sdp\r\n";
+    raw("INVITE", "<sip:gateway@example.org>", branch, 1, extra, "v=0\r\n")
 }

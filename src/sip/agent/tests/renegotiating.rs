@@ -1,0 +1,191 @@
+use super::world::*;
+use crate::sip::agent::*;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(40);
+
+fn reinvite(world: &mut World, who: usize, dialog: DialogId) -> Result<TransactionKey, RequestError> {
+    let body = Some(Body::sdp("again"));
+    world.agents[who].request(world.now, dialog, Method::INVITE, body, &Headers::new())
+}
+
+fn status(events: &[Event]) -> u16 {
+    match events {
+        [Event::Response { response, .. }] => response.status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_phone_holds_and_resumes_and_its_new_contact_counts() {
+    let mut world = World::registered(40);
+    let (gateway, phone) = world.talking();
+    world.disconnect(PHONE);
+    world.connect(PHONE);
+    for _ in 0..2 {
+        reinvite(&mut world, PHONE, phone).unwrap();
+        let Some(Event::ReInvite { key, dialog, .. }) = world.take(GATEWAY).pop() else { panic!("no re-INVITE") };
+        assert_eq!(dialog, gateway);
+        world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("held"));
+        assert!(matches!(world.take(GATEWAY)[..], [Event::Acknowledged { .. }]));
+        assert_eq!(status(&world.take(PHONE)), 200);
+    }
+    world.sent.clear();
+    world.agents[GATEWAY].bye(world.now, gateway, None);
+    world.deliver();
+    assert_eq!(world.requests(GATEWAY, "BYE")[0].uri.to_string(), "sip:phone@192.0.2.1:40003;transport=tls");
+    world.run(LONG);
+    world.assert_empty();
+}
+
+#[test]
+fn a_refused_change_leaves_the_call_as_it_was() {
+    let mut world = World::registered(41);
+    let (gateway, phone) = world.talking();
+    reinvite(&mut world, PHONE, phone).unwrap();
+    let Some(Event::ReInvite { key, .. }) = world.take(GATEWAY).pop() else { panic!("no re-INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(488, "Not Acceptable Here"));
+    assert_eq!(status(&world.take(PHONE)), 488);
+    world.agents[GATEWAY].bye(world.now, gateway, None);
+    assert!(matches!(world.take(PHONE)[..], [Event::Bye { .. }]));
+    world.run(LONG);
+    world.assert_empty();
+}
+
+#[test]
+fn offers_that_cross_get_491_on_both_sides() {
+    let mut world = World::registered(42);
+    let (gateway, phone) = world.talking();
+    reinvite(&mut world, GATEWAY, gateway).unwrap();
+    reinvite(&mut world, PHONE, phone).unwrap();
+    assert_eq!(status(&world.take(GATEWAY)), 491);
+    assert_eq!(status(&world.take(PHONE)), 491);
+}
+
+#[test]
+fn a_second_offer_before_the_first_is_answered_is_refused() {
+    let mut world = World::registered(43);
+    let (gateway, phone) = world.talking();
+    reinvite(&mut world, GATEWAY, gateway).unwrap();
+    assert_eq!(reinvite(&mut world, GATEWAY, gateway), Err(RequestError::Pending));
+    assert!(matches!(world.take(PHONE)[..], [Event::ReInvite { .. }]));
+    // A phone that does not keep to that (RFC 3261 §14.2).
+    let dialog = &world.agents[PHONE].dialogs[&phone];
+    let (from, to, id) = (dialog.remote.to_string(), dialog.local.to_string(), dialog.call_id.clone());
+    for (cseq, method) in [(90, "INVITE"), (91, "UPDATE")] {
+        let second = format!(
+            "{method} sip:phone@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TLS proxy.example.org;branch=z9hG4bK{method}\r\n\
+             Via: SIP/2.0/TLS 192.0.2.1;branch=z9hG4bKy\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {id}\r\n\
+             CSeq: {cseq} {method}\r\nContact: <sip:x@192.0.2.9>\r\nContent-Type: application/sdp\r\nContent-Length: 1\r\n\r\nv"
+        );
+        world.inject(PHONE, &second);
+        let Some((_, Message::Response(response))) = world.sent.iter().rev().find(|(who, _)| *who == PHONE) else {
+            panic!("no response")
+        };
+        assert_eq!(response.status, 500, "{method}");
+        assert!(response.headers.get("Retry-After").unwrap().parse::<u32>().unwrap() < 10);
+    }
+}
+
+#[test]
+fn a_cancelled_change_leaves_the_call_up() {
+    let mut world = World::registered(44);
+    let (gateway, phone) = world.talking();
+    let key = reinvite(&mut world, PHONE, phone).unwrap();
+    let Some(Event::ReInvite { key: theirs, .. }) = world.take(GATEWAY).pop() else { panic!("no re-INVITE") };
+    let cancel = world.agents[PHONE].clients.get_mut(&key).unwrap();
+    cancel.want_cancel();
+    let cancel = cancel.take_cancel(world.now).unwrap();
+    world.agents[PHONE].send(cancel.to_bytes());
+    assert_eq!(world.take(GATEWAY), []);
+    assert_eq!(status(&world.take(PHONE)), 487);
+    world.agents[GATEWAY].respond(world.now, theirs, Reply::new(200, "OK").with_sdp("late"));
+    assert_eq!(world.take(PHONE), []);
+    world.agents[GATEWAY].bye(world.now, gateway, None);
+    assert!(matches!(world.take(PHONE)[..], [Event::Bye { .. }]));
+    world.run(LONG);
+    world.assert_empty();
+}
+
+#[test]
+fn an_update_and_an_info_are_handed_up_and_answered() {
+    let mut world = World::registered(45);
+    let (_, phone) = world.talking();
+    let now = world.now;
+    world.agents[PHONE].request(now, phone, Method::UPDATE, Some(Body::sdp("v=0")), &Headers::new()).unwrap();
+    let Some(Event::Update { key, .. }) = world.take(GATEWAY).pop() else { panic!("no UPDATE") };
+    world.agents[GATEWAY].respond(now, key, Reply::new(200, "OK").with_sdp("v=0"));
+    assert_eq!(status(&world.take(PHONE)), 200);
+    let dtmf = Body { content_type: "application/dtmf-relay".to_owned(), bytes: b"Signal=7".to_vec() };
+    world.agents[PHONE].request(now, phone, Method::INFO, Some(dtmf), &Headers::new()).unwrap();
+    let Some(Event::Info { key, request, .. }) = world.take(GATEWAY).pop() else { panic!("no INFO") };
+    assert_eq!(request.body, b"Signal=7");
+    world.agents[GATEWAY].respond(now, key, Reply::new(200, "OK"));
+    assert_eq!(status(&world.take(PHONE)), 200);
+    world.run(LONG);
+    assert!(world.agents[GATEWAY].servers.len() == 0 && world.agents[PHONE].clients.is_empty());
+}
+
+#[test]
+fn a_side_that_does_not_know_the_call_or_is_silent_ends_it() {
+    for (silent, why) in [(false, Termination::Unknown), (true, Termination::NoAnswer)] {
+        let mut world = World::registered(46);
+        let (gateway, phone) = world.talking();
+        if silent {
+            world.passes = Box::new(|from, _| from != PHONE);
+        } else {
+            world.agents[PHONE].dialogs.remove(&phone);
+        }
+        world.agents[GATEWAY].request(world.now, gateway, Method::INFO, None, &Headers::new()).unwrap();
+        world.run(LONG);
+        let events = world.take(GATEWAY);
+        assert!(matches!(&events[..], [Event::Response { .. }, Event::Terminated { why: told, .. }] if *told == why));
+        assert_eq!(world.requests(GATEWAY, "BYE").len(), usize::from(silent));
+        world.run(LONG);
+        assert!(world.agents[GATEWAY].dialogs.is_empty() && world.agents[GATEWAY].clients.is_empty());
+    }
+}
+
+#[test]
+fn a_hang_up_during_a_change_answers_the_change() {
+    let mut world = World::registered(47);
+    let (gateway, phone) = world.talking();
+    reinvite(&mut world, PHONE, phone).unwrap();
+    assert!(matches!(world.take(GATEWAY)[..], [Event::ReInvite { .. }]));
+    world.agents[GATEWAY].bye(world.now, gateway, None);
+    world.deliver();
+    assert_eq!(world.responses(GATEWAY, "INVITE"), [100, 200, 100, 487]);
+    world.run(LONG);
+    world.assert_empty();
+}
+
+#[test]
+fn a_gruu_as_contact_is_the_request_uri_and_the_route_is_kept() {
+    let mut world = World::registered(48);
+    let extra =
+        "Contact: <sip:s@example.net;gr=urn:uuid:2>\r\nRecord-Route: <sip:p2.example.org;lr>, <sip:p1.example.org>\r\n";
+    world.inject(GATEWAY, &raw("INVITE", "<sip:gateway@example.org>", "g", 1, extra, ""));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("v=0"));
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    world.inject(GATEWAY, &raw("ACK", &to, "g", 1, "", ""));
+    world.agents[GATEWAY].bye(world.now, dialog, None);
+    world.deliver();
+    let bye = world.requests(GATEWAY, "BYE")[0];
+    assert_eq!(bye.uri.to_string(), "sip:s@example.net;gr=urn:uuid:2");
+    let routes: Vec<&str> = bye.headers.all("Route").collect();
+    assert_eq!(routes, ["<sip:p2.example.org;lr>", "<sip:p1.example.org>"]);
+}
+
+#[test]
+fn a_strict_router_gets_the_request_uri() {
+    let mut world = World::registered(49);
+    let extra = "Contact: <sip:s@example.net>\r\nRecord-Route: <sip:strict.example.org>, <sip:p1.example.org;lr>\r\n";
+    world.inject(GATEWAY, &raw("INVITE", "<sip:gateway@example.org>", "g", 1, extra, ""));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("v=0"));
+    let request = world.agents[GATEWAY].dialogs.get_mut(&dialog).unwrap().request(Method::INFO);
+    assert_eq!(request.uri.to_string(), "sip:strict.example.org");
+    let routes: Vec<&str> = request.headers.all("Route").collect();
+    assert_eq!(routes, ["<sip:p1.example.org;lr>", "<sip:s@example.net>"]);
+}
