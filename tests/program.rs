@@ -332,6 +332,7 @@ async fn it_ends_in_time_though_the_provider_no_longer_answers() {
     let (status, duration) = scene.gateway.terminate().await;
     assert!(status.success(), "{}", scene.gateway.output());
     assert!(duration < LAST_MOMENT, "{duration:?}");
+    assert!(!scene.gateway.output().contains("not everything could be ended"), "{}", scene.gateway.output());
     assert!(!scene.directory.path().join("galene-sips-store/admin.socket").exists());
 }
 
@@ -350,6 +351,27 @@ async fn a_provider_that_does_not_even_shake_hands_delays_nothing() {
     let (status, duration) = gateway.terminate().await;
     assert!(status.success());
     assert!(duration < Duration::from_secs(2), "{duration:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_rebuilt_and_the_call_goes_on_over_the_new_one() {
+    let scene = Scene::start("lost").await;
+    let phone = scene.phone().await;
+    let call = phone.call(&format!("sip:conference@{DOMAIN}")).await.unwrap();
+    scene.provider.close(Some("conference"));
+    scene.gateway.line_with(&["WARN", "connection lost; calls go on"]).await;
+    let back = async {
+        let arguments = ["status", "--json", "--config", &scene.config];
+        while json(&scene.directory, &arguments)["accounts"][0]["registered"] == false {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), back).await.expect("registered again");
+    let heard = call.statistics().received;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(call.statistics().received > heard + 25, "the sound goes on");
+    call.bye().await;
+    scene.gateway.line_with(&["INFO", "call ended", "the caller hung up"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

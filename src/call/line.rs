@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// How long the last BYEs and the un-REGISTER may take.
-const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a line needs to know of its account.
 pub struct LineConfig {
