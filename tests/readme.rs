@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+mod gateway;
+
+use gateway::{Directory, command};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -44,6 +47,24 @@ fn every_command_and_option_exists() {
     assert!(
         ["--json", "--admin-socket", "--config"].iter().all(|option| text.contains(option) && calls.contains(option))
     );
+}
+
+#[test]
+fn the_configuration_is_a_good_one() {
+    let text = readme();
+    let config = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let directory = Directory::new("readme");
+    directory.secret("config.toml", config);
+    directory.secret("sip.password", "the SIP password\n");
+    let output = command(directory.path(), &["check", "--config", "config.toml"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_program() {
+    let codes = "0 done, 1 refused or failed, 2 usage, 78 bad configuration";
+    assert!(readme().contains(codes));
+    assert!(help(&[]).contains(codes));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::io::admin::{Call, Calls, Status};
 use crate::io::files;
+use crate::sip::printable;
 use std::io::Write as _;
 
 /// Writes a result; a reader that has gone away is no error.
@@ -42,7 +43,11 @@ pub(super) fn status(status: &Status) -> String {
         };
         out += &format!(
             "\n{}\n  registration  {}\n  connection    {tls}\n  room          {} ({})\n  calls         {}\n",
-            account.account, account.registration, account.room, account.galene, account.calls
+            account.account,
+            printable(&account.registration),
+            account.room,
+            account.galene,
+            account.calls
         );
     }
     out
@@ -59,7 +64,7 @@ fn call(call: &Call) -> String {
     format!(
         "#{} {} → {}\n  {}, {} s, {}\n  encrypted to the provider: {} ({})\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
         call.id,
-        call.peer,
+        printable(&call.peer),
         call.room,
         call.state,
         call.duration_s,
@@ -71,7 +76,52 @@ fn call(call: &Call) -> String {
         call.rtp.lost,
         call.rtp.auth_failures,
         call.rtp.jitter_ms,
-        call.galene.participant,
+        printable(&call.galene.participant),
         call.galene.state
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::admin::{Media, Participant, Rtp};
+
+    fn alice() -> Call {
+        let room = "https://galene.example.org/group/reunion/".to_owned();
+        Call {
+            id: 3,
+            account: "conference@sip.example.org".to_owned(),
+            room,
+            peer: "Alice".to_owned(),
+            direction: "in".to_owned(),
+            state: "talking".to_owned(),
+            duration_s: 95,
+            signalling: None,
+            media: Media {
+                level: "srtp".to_owned(),
+                method: "sdes".to_owned(),
+                suite: "AES_CM_128_HMAC_SHA1_80".to_owned(),
+                key_agreement: None,
+                sas: None,
+                sas_verified: false,
+                new_device: false,
+                cache_mismatch: false,
+            },
+            codec: "opus".to_owned(),
+            rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0 },
+            galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
+        }
+    }
+
+    #[test]
+    fn a_call_looks_as_the_readme_shows_it() {
+        let shown = calls(&Calls { schema_version: 1, calls: vec![alice()] });
+        assert!(include_str!("../../README.md").contains(shown.trim_end()), "{shown}");
+    }
+
+    #[test]
+    fn what_others_chose_cannot_command_a_terminal() {
+        let shown = call(&Call { peer: "x\u{1b}[2J\u{202e}".to_owned(), ..alice() });
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
+    }
 }
