@@ -32,14 +32,14 @@ pub struct QuickStart {
 /// Reads the configuration, or the default one.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     let path = path.unwrap_or(Path::new(DEFAULT_CONFIG));
-    let text = read_text(path).map_err(|why| ConfigError {
+    let (text, mode) = read(path).map_err(|why| ConfigError {
         file: path.to_owned(),
         line: 0,
         what: format!("the configuration cannot be read: {why}"),
         remedy: "Name it with --config; `galene-sips example` prints one".to_owned(),
     })?;
-    let readable_by_others = fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
-    checked(Config::parse(File { path, text: &text, readable_by_others }, today(), &Disk)?)
+    let file = File { path, text: text.expose(), readable_by_others: mode & 0o077 != 0 };
+    checked(Config::parse(file, today(), &Disk)?)
 }
 
 /// The group of a room, without its token in anything that is shown.
@@ -102,12 +102,12 @@ pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
             "Put one of them into a file",
         ));
     }
-    let read = |file: &Path, holds: &str| {
+    let given = |file: &Path, holds: &str| {
         secret(file)
             .map_err(|error| fail(file, format!("it {error}"), &format!("It holds {holds}, one line; chmod 600")))
     };
-    let password = read(&quick.password_file, "the account's password")?;
-    let invitation = read(&quick.group_file, "the group's invitation")?;
+    let password = given(&quick.password_file, "the account's password")?;
+    let invitation = given(&quick.group_file, "the group's invitation")?;
     let text = format!(
         "[[account]]\naddress = {account}\npassword_file = \"-\"\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
         account = quoted(&quick.account),
@@ -152,10 +152,16 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(LARGEST_FILE).read_to_string(&mut text)?;
-    Ok(text)
+/// A file's text, which may be a secret, and its mode.
+fn read(path: &Path) -> std::io::Result<(Secret<String>, u32)> {
+    let file = fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    // large enough at once, so that growing leaves no copy behind
+    let size = metadata.len().min(LARGEST_FILE);
+    let mut text = String::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    let result = file.take(LARGEST_FILE).read_to_string(&mut text);
+    let text = Secret::new(text);
+    result.map(|_| (text, metadata.mode()))
 }
 
 fn secret(path: &Path) -> Result<Secret<String>, FileError> {
@@ -165,11 +171,10 @@ fn secret(path: &Path) -> Result<Secret<String>, FileError> {
         std::io::stdin().take(LARGEST_FILE).read_to_string(&mut text).map_err(unreadable)?;
         return Ok(Secret::new(text));
     }
-    let mode = fs::metadata(path).map_err(unreadable)?.mode();
-    if mode & 0o077 != 0 {
-        return Err(FileError::ReadableByOthers);
+    match read(path).map_err(unreadable)? {
+        (_, mode) if mode & 0o077 != 0 => Err(FileError::ReadableByOthers),
+        (text, _) => Ok(text),
     }
-    read_text(path).map(Secret::new).map_err(unreadable)
 }
 
 /// The files of this machine.
@@ -184,7 +189,7 @@ impl Files for Disk {
         let directory = env::var_os("CREDENTIALS_DIRECTORY").ok_or(FileError::NoCredentials)?;
         // systemd makes these readable by the service alone, by means that the mode does not always show
         let unreadable = |error: std::io::Error| FileError::Unreadable(error.to_string());
-        read_text(&Path::new(&directory).join(name)).map(Secret::new).map_err(unreadable)
+        read(&Path::new(&directory).join(name)).map(|(text, _)| text).map_err(unreadable)
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
@@ -84,7 +85,8 @@ async fn reach(host: &str, port: u16, trust: &Trust) -> Result<(TlsStream<TcpStr
 async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<Endpoint, GroupError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(GroupError::passing)?;
-    let driver = tokio::spawn(connection);
+    let mut driver = JoinSet::new(); // ends with this function, however that ends
+    driver.spawn(connection);
     let request = hyper::Request::get(address.status_path())
         .header("Host", address.authority())
         .header("Accept", "application/json")
@@ -93,7 +95,7 @@ async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<
         .map_err(GroupError::permanent)?;
     let response = sender.send_request(request).await.map_err(GroupError::passing)?;
     let code = response.status();
-    let result = match code.as_u16() {
+    match code.as_u16() {
         200 => match Limited::new(response.into_body(), STATUS_LIMIT).collect().await {
             Ok(body) => address.endpoint(&body.to_bytes()).map_err(GroupError::permanent),
             Err(error) => Err(GroupError::passing(error)),
@@ -104,9 +106,7 @@ async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<
             address.authority()
         ))),
         _ => Err(GroupError::passing(format!("{} answers {code} for the group", address.authority()))),
-    };
-    driver.abort();
-    result
+    }
 }
 
 async fn websocket(
