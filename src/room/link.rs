@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const BACK_OFF: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
+/// A connection that held for so long was a good one: the next break is met with the shortest wait again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
 /// How long a joined client may take to publish before the call is answered all the same.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -122,15 +125,26 @@ impl Link {
             (State::Over, _) => {}
             (_, true) => self.refuse(JoinRefused { sip_status: 480, reason: why.to_owned() }),
             (_, false) => {
-                self.drain(now);
+                if let State::Up { client, .. } = &mut self.state {
+                    client.handle_closed(now, why); // closes its sockets
+                    self.drain(now);
+                }
                 self.lose(now, why);
             }
         }
     }
 
+    /// The client panicked: it is given up without being asked for anything more, and the link is rebuilt.
+    pub(super) fn broken(&mut self, now: Instant) {
+        self.output(Output::CloseWebSocket(self.id, 1000)); // and with it its sockets
+        self.lose(now, "a defect of the gateway, contained");
+    }
+
     fn lose(&mut self, now: Instant, why: &str) {
-        if matches!(self.state, State::Over | State::Waiting { .. }) {
-            return;
+        match self.state {
+            State::Over | State::Waiting { .. } => return,
+            State::Up { joined: Some(since), .. } if now >= since + GOOD_CONNECTION => self.tries = 0,
+            State::Up { .. } | State::Connecting => {}
         }
         self.last_trouble = why.to_owned();
         self.away_since.get_or_insert(now);
@@ -279,7 +293,6 @@ impl Link {
             match event {
                 Event::Joined { .. } => {
                     *joined = Some(now);
-                    self.tries = 0;
                     self.ever_joined = true;
                     self.away_since = None;
                     if matches!(self.role, Role::Speak) {

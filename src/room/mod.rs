@@ -16,6 +16,8 @@
 mod hearing;
 mod leg;
 mod link;
+#[cfg(test)]
+mod tests;
 
 pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
@@ -223,30 +225,20 @@ impl Room {
 
     /// A WebSocket is open.
     pub fn websocket_opened(&mut self, now: Instant, connection: ConnectionId, group: &str) {
-        let link = match connection {
-            ConnectionId::Listener => self.listener.as_mut(),
-            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
-        };
-        if let Some(link) = link {
-            link.opened(now, group, &mut *self.random);
-        }
+        self.with_link(now, connection, |link, random| link.opened(now, group, random));
         self.refuse_own_streams();
         self.pump(now);
     }
 
     /// A WebSocket could not be opened, or broke. `refused`: another try would meet the same answer.
     pub fn websocket_failed(&mut self, now: Instant, connection: ConnectionId, why: &str, refused: bool) {
-        if let Some(link) = self.link(connection) {
-            link.failed(now, why, refused);
-        }
+        self.with_link(now, connection, |link, _| link.failed(now, why, refused));
         self.pump(now);
     }
 
     /// A message of Galène.
     pub fn websocket_text(&mut self, now: Instant, connection: ConnectionId, text: &str) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.handle_text(now, text);
-        }
+        self.with_client(now, connection, |client| client.handle_text(now, text));
         self.pump(now);
     }
 
@@ -258,9 +250,7 @@ impl Room {
         stream: galene::StreamId,
         local: SocketAddr,
     ) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.socket_opened(now, stream, local);
-        }
+        self.with_client(now, connection, |client| client.socket_opened(now, stream, local));
         self.pump(now);
     }
 
@@ -273,9 +263,7 @@ impl Room {
         from: SocketAddr,
         bytes: &[u8],
     ) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.handle_datagram(now, stream, from, bytes);
-        }
+        self.with_client(now, connection, |client| client.handle_datagram(now, stream, from, bytes));
         self.pump(now);
     }
 
@@ -303,9 +291,7 @@ impl Room {
                 listener.leave(now);
             }
         }
-        if let Some(listener) = &mut self.listener {
-            listener.handle_timeout(now);
-        }
+        self.with_link(now, ConnectionId::Listener, |link, _| link.handle_timeout(now));
         let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
         for call in calls {
             self.with_leg(now, call, |leg, _| {
@@ -343,10 +329,28 @@ impl Room {
         }
     }
 
-    fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
-        match connection {
+    fn with_client(&mut self, now: Instant, connection: ConnectionId, step: impl FnOnce(&mut galene::Client)) {
+        self.with_link(now, connection, |link, _| {
+            if let Some(client) = link.client() {
+                step(client);
+            }
+        });
+    }
+
+    /// Runs one step of a link so that a panic in it ends that call, or has the listening client rebuilt.
+    fn with_link(&mut self, now: Instant, connection: ConnectionId, step: impl FnOnce(&mut Link, &mut dyn Random)) {
+        let link = match connection {
             ConnectionId::Listener => self.listener.as_mut(),
             ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        };
+        let Some(link) = link else { return };
+        let random = &mut *self.random;
+        if catch_unwind(AssertUnwindSafe(|| step(link, random))).is_err() {
+            tracing::error!(?connection, "a client of the group panicked; it ends, the others go on");
+            match connection {
+                ConnectionId::Listener => link.broken(now),
+                ConnectionId::Phone(call) => self.end(now, call, EndReason::Defect),
+            }
         }
     }
 
@@ -359,12 +363,16 @@ impl Room {
             false => Some(next),
         };
         let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
+        self.hearing.begin(&self.legs);
         for call in &calls {
-            self.with_leg(now, *call, |leg, _| leg.speak(at));
+            self.with_leg(now, *call, |leg, hearing| {
+                hearing.take(at, leg, calls.len() > 1);
+                None
+            });
         }
-        self.hearing.collect(at, &mut self.legs);
+        self.hearing.collect(at, &self.legs);
         for call in calls {
-            self.with_leg(now, call, |leg, hearing| leg.listen(now, hearing));
+            self.with_leg(now, call, |leg, hearing| leg.speak(now).or_else(|| leg.listen(at, now, hearing)));
         }
     }
 
