@@ -130,6 +130,9 @@ pub(super) struct Leg {
     clock: WallClock,
     next_report: Instant,
     report_jitter: u64,
+    /// The next tick panics.
+    #[cfg(test)]
+    pub(super) breaks: bool,
 }
 
 /// Our RTP stream to the phone.
@@ -188,6 +191,8 @@ impl Leg {
             clock,
             next_report: now + REPORT_INTERVAL,
             report_jitter: u64::from(word(12)),
+            #[cfg(test)]
+            breaks: false,
         }
     }
 
@@ -362,6 +367,8 @@ impl Leg {
     ///
     /// `at` is the tick's own time, for which `hearing` has collected; `now` may be a little later.
     pub(super) fn listen(&mut self, at: Instant, now: Instant, hearing: &mut Hearing) -> Option<LegEvent> {
+        #[cfg(test)]
+        assert!(!self.breaks, "a test breaks this call");
         if !self.answered {
             return None;
         }

@@ -64,6 +64,8 @@ struct Galene {
     /// The message of a `joined fail`, by user name.
     refuses: fn(&str) -> Option<&'static str>,
     permissions: Vec<&'static str>,
+    /// Who is left without an answer to `join`, until [`World::lets_in`].
+    keeps_waiting: Option<Member>,
 }
 
 struct World {
@@ -80,6 +82,8 @@ struct World {
     asked: Vec<(Instant, ConnectionId)>,
     closed: Vec<(ConnectionId, u16)>,
     sockets: BTreeMap<SocketAddr, (Member, StreamId)>,
+    /// Whether datagrams reach the group and come from it.
+    path: bool,
     ports: u16,
     /// Who offers a stream, and who receives it.
     streams: BTreeMap<String, (Member, Member)>,
@@ -106,12 +110,13 @@ impl World {
             start: now,
             room: Room::new(config, Box::new(Seeded(1))),
             events: Vec::new(),
-            galene: Galene { reachable: Ok(()), answers: true, refuses: |_| None, permissions: vec!["present"] },
+            galene: Galene { reachable: Ok(()), answers: true, refuses: |_| None, permissions: vec!["present"], keeps_waiting: None },
             connected: BTreeSet::new(),
             sources: BTreeMap::new(),
             asked: Vec::new(),
             closed: Vec::new(),
             sockets: BTreeMap::new(),
+            path: true,
             ports: 40_000,
             streams: BTreeMap::new(),
             aborted: Vec::new(),
@@ -315,7 +320,9 @@ impl World {
     }
 
     fn datagram(&mut self, from: Option<SocketAddr>, to: SocketAddr, bytes: &[u8]) {
-        let (Some(from), Some((member, stream))) = (from, self.sockets.get(&to).copied()) else { return };
+        let (Some(from), Some((member, stream))) = (from.filter(|_| self.path), self.sockets.get(&to).copied()) else {
+            return;
+        };
         match member {
             Member::Ours(id) => self.room.datagram(self.now, id, stream, from, bytes),
             Member::Web(index) => self.web[index].client.handle_datagram(self.now, stream, from, bytes),

@@ -4,16 +4,24 @@ use super::*;
 
 #[test]
 fn a_phone_is_ready_once_when_the_listening_and_the_speaking_client_are_in_and_publish() {
-    let mut world = World::new();
-    world.join(1, Codec::Opus);
-    assert_eq!(world.connected, BTreeSet::from([ConnectionId::Listener, ConnectionId::Phone(CallNumber(1))]));
-    assert!(world.events.is_empty(), "not before its sound can flow");
-    world.run(SECOND);
-    assert_eq!(world.events_of(1), [RoomEvent::Ready { call: CallNumber(1) }]);
-    world.run(30 * SECOND);
-    assert_eq!(world.events_of(1).len(), 1);
-    assert_eq!(world.leg(1).participant.state, "publishing");
-    assert_eq!(world.leg(1).participant.participant, "☎ 1");
+    for waits in [Member::Ours(ConnectionId::Listener), Member::Ours(ConnectionId::Phone(CallNumber(1)))] {
+        let mut world = World::new();
+        world.galene.keeps_waiting = Some(waits);
+        world.path = false;
+        world.join(1, Codec::Opus);
+        assert_eq!(world.connected, BTreeSet::from([ConnectionId::Listener, ConnectionId::Phone(CallNumber(1))]));
+        world.run(SECOND);
+        assert!(world.events.is_empty(), "{waits:?} is not in");
+        world.lets_in();
+        world.run(SECOND);
+        assert!(world.events.is_empty(), "its sound cannot flow yet");
+        world.path = true;
+        world.run(3 * SECOND);
+        assert_eq!(world.events_of(1), [RoomEvent::Ready { call: CallNumber(1) }]);
+        world.run(30 * SECOND);
+        assert_eq!(world.events_of(1).len(), 1);
+        assert_eq!((world.leg(1).participant.state, world.leg(1).participant.participant.as_str()), ("publishing", "☎ 1"));
+    }
 }
 
 #[test]

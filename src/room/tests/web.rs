@@ -174,6 +174,7 @@ impl World {
                 }
                 self.server(from, json!({"type": "handshake", "version": ["2"]}));
             }
+            "join" if self.galene.keeps_waiting == Some(from) => {}
             "join" => {
                 let username = text("username");
                 let answer = match (self.galene.refuses)(&username) {
@@ -224,6 +225,14 @@ impl World {
             self.streams.iter().filter(|(_, (from, _))| *from == member).map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| self.end_stream(id));
         self.streams.retain(|_, (_, to)| *to != member);
+    }
+
+    /// The answer to a `join` that was kept waiting.
+    pub(super) fn lets_in(&mut self) {
+        let member = self.galene.keeps_waiting.take().unwrap();
+        let joined = json!({"type": "joined", "kind": "join", "group": "g", "username": "x", "permissions": ["present"]});
+        self.server(member, joined);
+        self.settle();
     }
 
     /// Galène is gone: every WebSocket of ours breaks, and none can be opened.
