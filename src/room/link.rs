@@ -59,7 +59,13 @@ enum State {
     /// A WebSocket was asked for.
     Connecting,
     /// The client is talking to Galène.
-    Up { client: Box<Client>, joined: Option<Instant>, publishing: bool },
+    Up {
+        client: Box<Client>,
+        joined: Option<Instant>,
+        publishing: bool,
+        /// Until when a joined client's publishing is waited for.
+        publish_by: Option<Instant>,
+    },
     /// Until the next try.
     Waiting { until: Instant },
     /// Left, refused or kicked.
@@ -115,7 +121,7 @@ impl Link {
             role: self.role,
         };
         let client = Box::new(Client::new(now, config, random));
-        self.state = State::Up { client, joined: None, publishing: false };
+        self.state = State::Up { client, joined: None, publishing: false, publish_by: None };
         self.drain(now);
     }
 
@@ -184,10 +190,11 @@ impl Link {
     }
 
     /// Joined and publishing; or joined long enough without (no permission to present: the caller listens only).
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         match &self.state {
-            State::Up { joined: Some(_), publishing: true, .. } => true,
-            State::Up { joined: Some(since), client, .. } => !client.may_present() || now >= *since + PUBLISH_PATIENCE,
+            State::Up { client, joined: Some(_), publishing, publish_by, .. } => {
+                *publishing || !client.may_present() || publish_by.is_none()
+            }
             _ => false,
         }
     }
@@ -221,7 +228,8 @@ impl Link {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Up { client, .. } => {
+            State::Up { client, publish_by, .. } => {
+                publish_by.take_if(|by| *by <= now);
                 client.handle_timeout(now);
                 self.drain(now);
             }
@@ -246,11 +254,7 @@ impl Link {
 
     pub(super) fn wake(&self) -> Option<Instant> {
         let state = match &self.state {
-            State::Up { client, joined, publishing } => {
-                let ready =
-                    joined.filter(|_| !publishing && matches!(self.role, Role::Speak)).map(|at| at + PUBLISH_PATIENCE);
-                client.wake().into_iter().chain(ready).min()
-            }
+            State::Up { client, publish_by, .. } => client.wake().into_iter().chain(*publish_by).min(),
             State::Waiting { until } => Some(*until),
             State::Connecting => None,
             State::Over => return None,
@@ -266,7 +270,7 @@ impl Link {
     /// Takes everything from the client; its end ends or restarts the link.
     fn drain(&mut self, now: Instant) {
         loop {
-            let State::Up { client, joined, publishing } = &mut self.state else { return };
+            let State::Up { client, joined, publishing, publish_by } = &mut self.state else { return };
             let id = self.id;
             let event = match client.poll() {
                 None => return,
@@ -296,6 +300,7 @@ impl Link {
                     self.ever_joined = true;
                     self.away_since = None;
                     if matches!(self.role, Role::Speak) {
+                        *publish_by = Some(now + PUBLISH_PATIENCE);
                         client.publish(now);
                     }
                     self.events.push_back(LinkEvent::Client(event));

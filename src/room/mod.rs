@@ -506,7 +506,7 @@ impl Room {
     fn announce_ready(&mut self, now: Instant) {
         let listening = self.listener.as_ref().is_some_and(Link::has_joined);
         for (call, leg) in &mut self.legs {
-            if !leg.answered && listening && leg.link.is_ready(now) {
+            if !leg.answered && listening && leg.link.is_ready() {
                 leg.answered = true;
                 leg.start(now);
                 self.outputs.push_back(Output::Event(RoomEvent::Ready { call: *call }));

@@ -54,7 +54,10 @@ fn on_hold_no_sound_flows_and_afterwards_it_flows_again_in_the_same_stream() {
         turn(&mut world, NORMAL);
         world.run(3 * SECOND);
         let first = &world.phone(1).heard[heard];
-        assert!(first.marker && first.ssrc == last.ssrc && first.sequence == last.sequence.wrapping_add(1), "{first:?}");
+        assert!(
+            first.marker && first.ssrc == last.ssrc && first.sequence == last.sequence.wrapping_add(1),
+            "{first:?}"
+        );
         let passed = first.timestamp.wrapping_sub(last.timestamp) / codec.rate().hz();
         assert!((20..=21).contains(&passed), "{codec:?}: its clock ran on, {passed} s");
         assert!(world.phone(1).ears.share(440.0) > 0.9, "{codec:?}");
@@ -69,7 +72,8 @@ fn on_hold_no_sound_flows_and_afterwards_it_flows_again_in_the_same_stream() {
 
 #[test]
 fn a_phone_that_only_listens_or_only_does_not_want_sound_is_not_heard() {
-    for direction in [Direction { from_phone: false, to_phone: true }, Direction { from_phone: false, to_phone: false }] {
+    for direction in [Direction { from_phone: false, to_phone: true }, Direction { from_phone: false, to_phone: false }]
+    {
         let mut world = World::with_phones(&[Codec::Opus, Codec::Opus]);
         world.phone(1).says(700.0);
         world.phone(2).says(300.0);

@@ -10,7 +10,6 @@ use crate::units::Ssrc;
 /// A packet that came from the room.
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
-    pub(super) at: Instant,
     pub(super) ssrc: Ssrc,
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
@@ -19,7 +18,6 @@ pub(super) struct Heard {
 }
 
 pub(super) struct Phone {
-    pub(super) call: CallNumber,
     pub(super) codec: PhoneCodec,
     pub(super) protector: Protector,
     pub(super) unprotector: Unprotector,
@@ -84,7 +82,6 @@ impl Phone {
             direction: Direction { from_phone: true, to_phone: true },
         };
         let phone = Phone {
-            call,
             codec,
             protector,
             unprotector,
@@ -161,7 +158,7 @@ impl Phone {
         let (sequence, timestamp, marker) = (header.sequence, header.timestamp, header.marker);
         self.ears.packet(now, sequence, timestamp, marker, packet.payload);
         let payload = packet.payload.to_vec();
-        self.heard.push(Heard { at: now, ssrc: header.ssrc, sequence, timestamp, marker, payload });
+        self.heard.push(Heard { ssrc: header.ssrc, sequence, timestamp, marker, payload });
     }
 
     pub(super) fn listen(&mut self, now: Instant) {

@@ -20,7 +20,10 @@ fn a_phone_is_ready_once_when_the_listening_and_the_speaking_client_are_in_and_p
         assert_eq!(world.events_of(1), [RoomEvent::Ready { call: CallNumber(1) }]);
         world.run(30 * SECOND);
         assert_eq!(world.events_of(1).len(), 1);
-        assert_eq!((world.leg(1).participant.state, world.leg(1).participant.participant.as_str()), ("publishing", "☎ 1"));
+        assert_eq!(
+            (world.leg(1).participant.state, world.leg(1).participant.participant.as_str()),
+            ("publishing", "☎ 1")
+        );
     }
 }
 

@@ -230,7 +230,8 @@ impl World {
     /// The answer to a `join` that was kept waiting.
     pub(super) fn lets_in(&mut self) {
         let member = self.galene.keeps_waiting.take().unwrap();
-        let joined = json!({"type": "joined", "kind": "join", "group": "g", "username": "x", "permissions": ["present"]});
+        let joined =
+            json!({"type": "joined", "kind": "join", "group": "g", "username": "x", "permissions": ["present"]});
         self.server(member, joined);
         self.settle();
     }
