@@ -255,6 +255,7 @@ impl World {
 
     pub(super) fn galene_returns(&mut self) {
         self.galene.reachable = Ok(());
+        self.run(5 * SECOND);
         for index in 1..self.web.len() {
             self.web[index].client.publish(self.now);
         }
