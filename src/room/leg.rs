@@ -552,3 +552,6 @@ impl Uplink {
         place
     }
 }
+
+#[cfg(test)]
+mod tests;
