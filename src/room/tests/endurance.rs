@@ -16,7 +16,7 @@ fn ten_minutes_of_random_packets_leave_no_growth() {
                 let mut packet = vec![0; dice.next() as usize % 300];
                 dice.fill(&mut packet);
                 let authentic = world.phone(number).packet(&packet[..packet.len().min(200)]);
-                let channel = if dice.next() % 8 == 0 { Channel::Rtcp } else { Channel::Rtp };
+                let channel = if dice.next().is_multiple_of(8) { Channel::Rtcp } else { Channel::Rtp };
                 if let [first, second, ..] = &mut packet[..] {
                     *first = 0x80 | *first & 0x3f;
                     *second = if channel == Channel::Rtcp { 200 + *second % 8 } else { *second };
@@ -25,7 +25,7 @@ fn ten_minutes_of_random_packets_leave_no_growth() {
                     SocketAddr::from((dice.next().to_be_bytes()[..4].try_into().map(|ip: [u8; 4]| ip).unwrap(), 4000));
                 world.room.phone_packet(world.now, CallNumber(number), channel, from, &mut packet);
                 // sound that is none, lost and late at random, from a phone that moves about
-                if dice.next() % 4 > 0 {
+                if !dice.next().is_multiple_of(4) {
                     let from = world.phone(number).rtp;
                     world.room.phone_packet(world.now, CallNumber(number), Channel::Rtp, from, &mut authentic.clone());
                 }

@@ -4,6 +4,8 @@ use super::*;
 
 const LISTENER: Member = Member::Ours(ConnectionId::Listener);
 
+type Refusing = fn(&str) -> Option<&'static str>;
+
 fn speaker(number: u32) -> Member {
     Member::Ours(ConnectionId::Phone(CallNumber(number)))
 }
@@ -25,7 +27,7 @@ fn assert_over(world: &mut World) {
 
 #[test]
 fn a_caller_whom_the_group_refuses_is_told_so_once_with_the_right_status() {
-    let cases: [(fn(&str) -> Option<&'static str>, u16); 4] = [
+    let cases: [(Refusing, u16); 4] = [
         (|_| Some("not authorised"), 403),
         (|_| Some("this group is locked"), 403),
         (|_| Some("too many users"), 486),
