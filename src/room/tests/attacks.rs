@@ -44,7 +44,7 @@ fn forged_and_truncated_rtp_changes_nothing() {
     let packet = world.phone(1).packet(&[0x48; 40]);
     let before = state(&world);
     for forged in spoiled(&packet) {
-        for from in [STRANGER, world.phones[&CallNumber(1)].rtp] {
+        for from in [world.phones[&CallNumber(1)].rtp, STRANGER] {
             world.arrives(1, Channel::Rtp, from, &forged);
         }
     }
@@ -61,7 +61,7 @@ fn forged_and_truncated_rtcp_changes_nothing() {
     let report = world.phone(1).report();
     let before = state(&world);
     for forged in spoiled(&report) {
-        for from in [STRANGER, world.phones[&CallNumber(1)].rtcp] {
+        for from in [world.phones[&CallNumber(1)].rtcp, STRANGER] {
             world.arrives(1, Channel::Rtcp, from, &forged);
         }
     }

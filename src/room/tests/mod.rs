@@ -88,6 +88,8 @@ struct World {
     /// Who offers a stream, and who receives it.
     streams: BTreeMap<String, (Member, Member)>,
     aborted: Vec<String>,
+    /// The SDP of the last offer of ours.
+    offered: String,
     web: Vec<Web>,
     phones: BTreeMap<CallNumber, Phone>,
     /// The next 20 ms of everybody outside of the room.
@@ -126,6 +128,7 @@ impl World {
             ports: 40_000,
             streams: BTreeMap::new(),
             aborted: Vec::new(),
+            offered: String::new(),
             web: Vec::new(),
             phones: BTreeMap::new(),
             beat: now + 7 * MS,

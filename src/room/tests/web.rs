@@ -187,7 +187,10 @@ impl World {
             "ping" => self.server(from, json!({"type": "pong"})),
             "offer" => {
                 let to = match from {
-                    Member::Ours(_) => Member::Web(EARS),
+                    Member::Ours(_) => {
+                        self.offered = text("sdp");
+                        Member::Web(EARS)
+                    }
                     Member::Web(_) => Member::Ours(ConnectionId::Listener),
                 };
                 self.streams.insert(id, (from, to));
@@ -225,6 +228,17 @@ impl World {
             self.streams.iter().filter(|(_, (from, _))| *from == member).map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| self.end_stream(id));
         self.streams.retain(|_, (_, to)| *to != member);
+    }
+
+    /// The listening client is offered the stream of a phone of ours, as Galène does, and tells whether it refuses.
+    pub(super) fn listener_refuses(&mut self, number: u32) -> bool {
+        let source = self.sources[&ConnectionId::Phone(CallNumber(number))].clone();
+        let (sdp, listener) = (self.offered.clone(), Member::Ours(ConnectionId::Listener));
+        let offer =
+            json!({"type": "offer", "id": "own", "label": "camera", "source": source, "username": "x", "sdp": sdp});
+        self.server(listener, offer);
+        self.settle();
+        self.aborted.pop().as_deref() == Some("own")
     }
 
     /// The answer to a `join` that was kept waiting.
