@@ -100,7 +100,11 @@ pub struct Line {
     calls: BTreeMap<CallNumber, PhoneCall>,
     registration: Result<Instant, String>,
     outputs: VecDeque<Output>,
+    /// Until when the goodbyes may take.
     closing: Option<Instant>,
+    shut_down: bool,
+    /// At the shutdown a call was not acknowledged yet.
+    bye_waits: bool,
 }
 
 impl Line {
@@ -116,6 +120,8 @@ impl Line {
             registration: Err("not connected yet".to_owned()),
             outputs: VecDeque::new(),
             closing: None,
+            shut_down: false,
+            bye_waits: false,
         }
     }
 
@@ -215,6 +221,9 @@ impl Line {
 
     /// No new calls; BYE to all; un-REGISTER; then [`Output::Finished`].
     pub fn shut_down(&mut self, now: Instant) {
+        self.shut_down = true;
+        let unacknowledged = |call: &PhoneCall| matches!(call.state, State::Talking { acknowledged: false, .. });
+        self.bye_waits = self.calls.values().any(unacknowledged);
         self.closing = Some(now + GOODBYE_PATIENCE);
         for number in self.calls.keys().copied().collect::<Vec<_>>() {
             self.hang_up(now, number, "the gateway is shutting down");
@@ -264,21 +273,19 @@ impl Line {
                 tracing::warn!(account, status, reason, remedy, ?retry_in, "not registered");
                 self.registration = Err(reason);
             }
-            Event::Unregistered => {
+            // a BYE that waits for its ACK gets the rest of the patience
+            Event::Unregistered if self.shut_down && !self.bye_waits => {
                 if self.closing.take().is_some() {
                     self.outputs.push_back(Output::Finished);
                 }
             }
+            Event::Unregistered => {}
             Event::Invite { dialog, key, request } => self.invite(now, dialog, key, &request),
             Event::ReInvite { dialog, key, request } | Event::Update { dialog, key, request } => {
                 self.renegotiate(now, dialog, key, &request);
             }
             Event::Info { key, .. } => self.agent.respond(now, key, Reply::new(200, "OK")),
-            Event::Acknowledged { dialog, .. } => {
-                if let Some(State::Talking { acknowledged, .. }) = self.by_dialog(dialog).map(|call| &mut call.state) {
-                    *acknowledged = true;
-                }
-            }
+            Event::Acknowledged { dialog, body } => self.acknowledged(now, dialog, &body),
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
             Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
@@ -290,7 +297,7 @@ impl Line {
     }
 
     fn invite(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
-        if self.closing.is_some() {
+        if self.shut_down {
             return self.agent.respond(
                 now,
                 key,
@@ -340,11 +347,10 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
         };
         if request.body.is_empty() {
-            // a refresh without an offer: an UPDATE is simply answered; an INVITE would want an offer of ours, which
-            // is the description in force
+            // a refresh without an offer: an UPDATE is simply answered, an INVITE wants an offer of ours
             let reply = match request.method == sip::Method::UPDATE {
                 true => Reply::new(200, "OK"),
-                false => match call.answer() {
+                false => match call.offer_again() {
                     Some(body) => Reply::new(200, "OK").with_sdp(&body),
                     None => Reply::new(500, "Server Internal Error"),
                 },
@@ -372,6 +378,33 @@ impl Line {
             Err(_) => {
                 tracing::error!(call = %number, "a change of the call panicked; the call ends");
                 self.agent.respond(now, key, Reply::new(500, "Server Internal Error"));
+                self.end(now, number, "a defect of the gateway");
+                self.outputs.push_back(Output::Leave(number));
+            }
+        }
+    }
+
+    /// The ACK of a 200, perhaps with the answer to an offer of ours.
+    fn acknowledged(&mut self, now: Instant, dialog: DialogId, body: &[u8]) {
+        let Some(signalling) = self.signalling else { return };
+        let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
+        let number = call.number;
+        if let State::Talking { acknowledged, .. } = &mut call.state {
+            *acknowledged = true;
+        }
+        let (rules, random) = (&self.config.rules, &mut *self.random);
+        match catch_unwind(AssertUnwindSafe(|| call.answered(body, rules, signalling, random))) {
+            Ok(None) => {}
+            Ok(Some(Ok(change))) => {
+                self.outputs.push_back(Output::Update(number, change.direction, change.remote));
+            }
+            Ok(Some(Err(declined))) => {
+                tracing::warn!(call = %number, reason = declined.reason, remedy = declined.hint, "answer refused");
+                self.end(now, number, &declined.reason);
+                self.outputs.push_back(Output::Leave(number));
+            }
+            Err(_) => {
+                tracing::error!(call = %number, "reading an answer panicked; the call ends");
                 self.end(now, number, "a defect of the gateway");
                 self.outputs.push_back(Output::Leave(number));
             }

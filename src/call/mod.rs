@@ -14,6 +14,8 @@
 mod line;
 mod name;
 mod phone_call;
+#[cfg(test)]
+mod tests;
 
 pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output};
 pub use name::{claimed_name, participant_name};

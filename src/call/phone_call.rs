@@ -84,6 +84,8 @@ pub(super) struct PhoneCall {
     session_id: u64,
     version: u64,
     local: Option<(SocketAddr, u16)>,
+    /// An INVITE without an offer got one of ours; its ACK brings the answer.
+    offered: bool,
 }
 
 impl PhoneCall {
@@ -118,6 +120,7 @@ impl PhoneCall {
             version: 1,
             agreed,
             local: None,
+            offered: false,
         })
     }
 
@@ -141,6 +144,46 @@ impl PhoneCall {
 
     /// The body of the 200.
     pub(super) fn answer(&self) -> Option<String> {
+        Some(self.description()?.to_string())
+    }
+
+    /// The body of the 200 to an INVITE without an offer: what is in force, offered anew, in both directions so that a
+    /// phone that held the call may come back (RFC 6337 §5.2.5).
+    pub(super) fn offer_again(&mut self) -> Option<String> {
+        self.version += 1;
+        self.offered = true;
+        let mut description = self.description()?;
+        let lines = description.media.iter_mut().flat_map(|media| &mut media.attributes);
+        let direction = self.agreed.offer.audio.direction.reversed().as_str();
+        lines.filter(|line| line.name == direction).for_each(|line| line.name = "sendrecv".to_owned());
+        Some(description.to_string())
+    }
+
+    /// The answer in an ACK. `None` if none was to come. It may change the direction; other keys would need a context of
+    /// their own for a key of ours that is in use already, and are refused.
+    pub(super) fn answered(
+        &mut self,
+        body: &[u8],
+        rules: &Rules,
+        signalling: SignallingLevel,
+        random: &mut dyn Random,
+    ) -> Option<Result<Change, Declined>> {
+        if !std::mem::take(&mut self.offered) || body.is_empty() {
+            return None;
+        }
+        let change = self.renegotiate(body, rules, signalling, random);
+        Some(change.and_then(|change| match change.keys {
+            None => Ok(change),
+            Some(_) => Err(Declined {
+                status: 488,
+                reason: "the phone answered an offer with other keys".to_owned(),
+                hint: "The phone may call again".to_owned(),
+                rule: None,
+            }),
+        }))
+    }
+
+    fn description(&self) -> Option<SessionDescription> {
         let (local_rtp, local_rtcp) = self.local?;
         let choice = AnswerChoice {
             codec: self.agreed.codec,
@@ -152,7 +195,7 @@ impl PhoneCall {
             session_id: self.session_id,
             version: self.version,
         };
-        Some(sdp::answer(&self.agreed.offer, &choice).to_string())
+        Some(sdp::answer(&self.agreed.offer, &choice))
     }
 
     /// A re-INVITE or UPDATE with an offer. Refused, it changes nothing: the call goes on as it was.

@@ -8,6 +8,7 @@ use crate::audio::{Activity, Codec, Encoder, Heard, Limiter, Mix, Talker};
 use crate::galene::StreamId;
 use crate::units::{CallNumber, SampleRate};
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// One sender of sound, decoded once for each rate at which somebody listens.
@@ -49,7 +50,7 @@ impl Voice {
     }
 
     /// The next 20 ms.
-    fn advance(&mut self, now: Instant) {
+    pub(super) fn advance(&mut self, now: Instant) {
         for ear in [&mut self.narrow, &mut self.wide].into_iter().flatten() {
             ear.heard = ear.talker.frame(now, &mut ear.frame) != Heard::Silence;
             if ear.heard {
@@ -97,6 +98,8 @@ struct SharedPayload {
     encoder: Encoder,
     payload: Vec<u8>,
     fresh: bool,
+    #[cfg(test)]
+    encodings: u64,
 }
 
 impl Sum {
@@ -114,13 +117,16 @@ impl Sum {
 /// All voices of a room and their sums.
 pub(super) struct Hearing {
     streams: HashMap<StreamId, Voice>,
+    /// Whether anybody listens at 8 kHz, and at 48 kHz.
+    listened: (bool, bool),
     narrow: Sum,
     wide: Sum,
 }
 
 impl Default for Hearing {
     fn default() -> Self {
-        Hearing { streams: HashMap::new(), narrow: Sum::new(SampleRate::Hz8000), wide: Sum::new(SampleRate::Hz48000) }
+        let (narrow, wide) = (Sum::new(SampleRate::Hz8000), Sum::new(SampleRate::Hz48000));
+        Hearing { streams: HashMap::new(), listened: (false, false), narrow, wide }
     }
 }
 
@@ -135,10 +141,12 @@ impl Hearing {
         marker: bool,
         payload: &[u8],
     ) {
-        self.streams
-            .entry(stream)
-            .or_insert_with(|| Voice::new(Codec::Opus))
-            .packet(now, sequence, timestamp, marker, payload);
+        let voice = self.streams.entry(stream).or_insert_with(|| {
+            let mut voice = Voice::new(Codec::Opus);
+            voice.want(self.listened.0, self.listened.1);
+            voice
+        });
+        voice.packet(now, sequence, timestamp, marker, payload);
     }
 
     pub(super) fn forget_stream(&mut self, stream: StreamId) {
@@ -149,25 +157,54 @@ impl Hearing {
         self.streams.clear();
     }
 
+    /// How often the sound of everyone was encoded.
+    #[cfg(test)]
+    pub(super) fn encodings(&self) -> u64 {
+        [&self.narrow, &self.wide].iter().flat_map(|sum| sum.encoded.values()).map(|shared| shared.encodings).sum()
+    }
+
+    /// Packets of Galène's talkers that reached a jitter buffer.
+    #[cfg(test)]
+    pub(super) fn received(&self) -> u64 {
+        let ears = self.streams.values().flat_map(|voice| [&voice.narrow, &voice.wide]).flatten();
+        ears.map(|ear| ear.talker.statistics().received).sum()
+    }
+
     pub(super) fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Takes 20 ms from everybody and sums them up, at the rates that somebody listens to.
-    pub(super) fn collect(&mut self, now: Instant, legs: &mut BTreeMap<CallNumber, Leg>) {
+    /// A tick begins: who listens, and how many phones there are.
+    pub(super) fn begin(&mut self, legs: &BTreeMap<CallNumber, Leg>) {
         let listens = |rate| legs.values().any(|leg| leg.listens_at(rate));
-        let (narrow, wide) = (listens(SampleRate::Hz8000), listens(SampleRate::Hz48000));
-        let several = legs.len() > 1;
-        for voice in self.streams.values_mut() {
-            voice.want(narrow, wide);
-            voice.advance(now);
-        }
-        for leg in legs.values_mut() {
-            let needs_own = leg.encodes_uplink();
-            leg.voice.want(several && narrow || needs_own, several && wide);
-            leg.voice.advance(now);
-        }
-        for sum in [&mut self.narrow, &mut self.wide] {
+        self.listened = (listens(SampleRate::Hz8000), listens(SampleRate::Hz48000));
+    }
+
+    /// Takes the next 20 ms of a phone, at the rates at which another phone, or its own participant, needs it.
+    pub(super) fn take(&self, now: Instant, leg: &mut Leg, several: bool) {
+        let (narrow, wide) = self.listened;
+        leg.voice.want(several && narrow || leg.encodes_uplink(), several && wide);
+        leg.voice.advance(now);
+    }
+
+    /// Takes the next 20 ms of Galène's talkers and sums everybody up, at the rates that somebody listens to.
+    pub(super) fn collect(&mut self, now: Instant, legs: &BTreeMap<CallNumber, Leg>) {
+        let (narrow, wide) = self.listened;
+        self.streams.retain(|stream, voice| {
+            let step = AssertUnwindSafe(|| {
+                voice.want(narrow, wide);
+                voice.advance(now);
+            });
+            let sound = catch_unwind(step).is_ok();
+            if !sound {
+                tracing::error!(stream = stream.0, "decoding a talker panicked; his decoder begins anew");
+            }
+            sound
+        });
+        for (sum, listened) in [(&mut self.narrow, narrow), (&mut self.wide, wide)] {
+            if !listened {
+                continue;
+            }
             sum.mix.clear();
             self.streams.values().filter_map(|voice| voice.frame(sum.rate)).for_each(|frame| sum.mix.add(frame));
             let phones = legs.values().filter(|leg| leg.is_heard());
@@ -185,7 +222,13 @@ impl Hearing {
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let encoder =
                     Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
-                entry.insert(SharedPayload { encoder, payload: Vec::new(), fresh: false })
+                entry.insert(SharedPayload {
+                    encoder,
+                    payload: Vec::new(),
+                    fresh: false,
+                    #[cfg(test)]
+                    encodings: 0,
+                })
             }
         };
         if !shared.fresh {
@@ -197,6 +240,10 @@ impl Hearing {
             shared.payload.clear();
             shared.payload.extend_from_slice(payload);
             shared.fresh = true;
+            #[cfg(test)]
+            {
+                shared.encodings += 1;
+            }
         }
         Some(&shared.payload)
     }

@@ -5,6 +5,7 @@
 
 use super::hearing::{Hearing, Voice};
 use super::link::{Link, LinkReport};
+use super::uplink::Uplink;
 use super::{Channel, EndReason};
 use crate::audio::{Codec, CodecError, Encoder, Limiter};
 use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
@@ -22,9 +23,6 @@ const HOLDING_PHONE: Duration = Duration::from_secs(30 * 60);
 
 /// Between RTCP reports (RFC 3550 §6.2), before they are spread by half.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-
-/// 20 ms in Opus's RTP clock (RFC 7587 §4.1).
-const OPUS_FRAME: u32 = 960;
 
 /// A codec under the payload type that was negotiated for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +105,9 @@ pub(super) struct Leg {
     codec: PhoneCodec,
     protector: Protector,
     unprotector: Unprotector,
+    /// Where the session description says that the phone is …
+    described: RemoteMedia,
+    /// … and where it is.
     remote: RemoteMedia,
     direction: Direction,
     muted: bool,
@@ -122,10 +123,14 @@ pub(super) struct Leg {
     auth_failures: u64,
     received: u64,
     lost_before: u64,
+    sent_before: u64,
     heard_from: Instant,
     clock: WallClock,
     next_report: Instant,
     report_jitter: u64,
+    /// The next tick panics.
+    #[cfg(test)]
+    pub(super) breaks: bool,
 }
 
 /// Our RTP stream to the phone.
@@ -137,6 +142,8 @@ struct OutStream {
     marker: bool,
     packets: u64,
     octets: u64,
+    /// Of the packets, those sent before the last report.
+    reported: u64,
 }
 
 impl Leg {
@@ -154,10 +161,11 @@ impl Leg {
             codec: setup.codec,
             protector: setup.protector,
             unprotector: setup.unprotector,
+            described: setup.remote,
             remote: setup.remote,
             direction: setup.direction,
             muted: false,
-            uplink: Uplink::new(setup.codec.codec),
+            uplink: Uplink::default(),
             encoder: None,
             downlink: None,
             limiter: Limiter::new(),
@@ -170,15 +178,19 @@ impl Leg {
                 marker: true,
                 packets: 0,
                 octets: 0,
+                reported: 0,
             },
             reception: None,
             auth_failures: 0,
             received: 0,
             lost_before: 0,
+            sent_before: 0,
             heard_from: now,
             clock,
             next_report: now + REPORT_INTERVAL,
             report_jitter: u64::from(word(12)),
+            #[cfg(test)]
+            breaks: false,
         }
     }
 
@@ -188,13 +200,19 @@ impl Leg {
     }
 
     pub(super) fn update(&mut self, now: Instant, direction: Direction, remote: RemoteMedia) {
-        if remote != self.remote {
-            self.remote =
-                RemoteMedia { rtp: remote.rtp.or(self.remote.rtp), rtcp: remote.rtcp.or(self.remote.rtcp), ..remote };
+        // what the phone says anew counts; what it only repeats does not undo what its packets have shown
+        if remote.rtp != self.described.rtp {
+            self.remote.rtp = remote.rtp.or(self.remote.rtp);
         }
+        if remote.rtcp != self.described.rtcp {
+            self.remote.rtcp = remote.rtcp.or(self.remote.rtcp);
+        }
+        self.remote.rtcp_mux = remote.rtcp_mux;
+        self.described = remote;
         self.stream.marker |= direction.to_phone && !self.direction.to_phone;
         self.direction = direction;
         self.heard_from = now;
+        self.uplink.pause();
     }
 
     /// New keys from a re-INVITE. Our stream begins anew under them: with another SSRC and a low sequence number, so that
@@ -205,8 +223,17 @@ impl Leg {
         self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
         self.stream.sequence &= 0x7fff;
         self.stream.marker = true;
+        self.sent_before += self.stream.packets;
         self.stream.packets = 0;
         self.stream.octets = 0;
+        self.stream.reported = 0;
+        // the phone's rollover counter begins anew with its key, so its packets are numbered anew
+        self.forget_source();
+    }
+
+    fn forget_source(&mut self) {
+        self.lost_before += self.reception.take().as_ref().map_or(0, Reception::lost);
+        self.uplink.pause();
     }
 
     pub(super) fn mute(&mut self, by: &str) {
@@ -269,10 +296,11 @@ impl Leg {
         let header = packet.header;
         match &mut self.reception {
             Some(reception) if reception.ssrc() == header.ssrc => reception.packet(now, packet.index, header.timestamp),
-            other => {
-                self.lost_before += other.as_ref().map_or(0, Reception::lost);
+            _ => {
                 let rate = self.codec.codec.rate().hz();
-                *other = Some(Reception::new(now, header.ssrc, rate, packet.index, header.timestamp));
+                let reception = Reception::new(now, header.ssrc, rate, packet.index, header.timestamp);
+                self.lost_before += self.reception.replace(reception).as_ref().map_or(0, Reception::lost);
+                self.uplink.pause();
             }
         }
         if header.payload_type != self.codec.payload_type || !self.answered || self.muted {
@@ -283,9 +311,9 @@ impl Leg {
         }
         self.voice.packet(now, header.sequence, header.timestamp, header.marker, packet.payload);
         if self.codec.codec == Codec::Opus {
-            let place = self.uplink.forward(header.ssrc, packet.index, header.timestamp);
-            if let (Some((sequence, timestamp)), Some(client)) = (place, self.link.client()) {
-                client.send_opus(now, sequence, timestamp, header.marker, packet.payload);
+            let place = self.uplink.forward(now, packet.index, header.timestamp, header.marker);
+            if let (Some((sequence, timestamp, marker)), Some(client)) = (place, self.link.client()) {
+                client.send_opus(now, sequence, timestamp, marker, packet.payload);
             }
         }
     }
@@ -300,8 +328,9 @@ impl Leg {
             }
         };
         self.heard_from = now;
-        if channel == Channel::Rtcp {
-            self.remote.rtcp = Some(from);
+        match channel {
+            Channel::Rtcp => self.remote.rtcp = Some(from),
+            Channel::Rtp => self.remote.rtp = Some(from),
         }
         for packet in rtcp::parse(compound).into_iter().flatten() {
             if let (Packet::SenderReport(ssrc, info, _), Some(reception)) = (packet, &mut self.reception)
@@ -317,30 +346,33 @@ impl Leg {
         if !self.encodes_uplink() {
             return None;
         }
-        let place = self.uplink.next_frame();
         let frame = self.voice.frame(SampleRate::Hz8000).filter(|_| self.is_heard());
-        let (Some(frame), Some(client)) = (frame, self.link.client()) else {
-            self.uplink.pause();
-            return None;
-        };
         if self.encoder.is_none() {
             self.encoder = new_encoder(Codec::Opus, SampleRate::Hz8000);
         }
-        let payload = self.encoder.as_mut().and_then(|encoder| encoder.encode(frame).inspect_err(not_encoded).ok())?;
-        let (sequence, timestamp, marker) = place;
-        client.send_opus(now, sequence, timestamp, marker, payload);
-        self.uplink.sent();
+        let payload = match (frame, &mut self.encoder) {
+            (Some(frame), Some(encoder)) => encoder.encode(frame).inspect_err(not_encoded).ok(),
+            _ => None,
+        };
+        let (sequence, timestamp, marker) = self.uplink.frame(payload.is_some());
+        if let (Some(payload), Some(client)) = (payload, self.link.client()) {
+            client.send_opus(now, sequence, timestamp, marker, payload);
+        }
         None
     }
 
     /// Sends this tick's sound of the room to the phone, and a report when it is due.
-    pub(super) fn listen(&mut self, now: Instant, hearing: &mut Hearing) -> Option<LegEvent> {
+    ///
+    /// `at` is the tick's own time, for which `hearing` has collected; `now` may be a little later.
+    pub(super) fn listen(&mut self, at: Instant, now: Instant, hearing: &mut Hearing) -> Option<LegEvent> {
+        #[cfg(test)]
+        assert!(!self.breaks, "a test breaks this call");
         if !self.answered {
             return None;
         }
         self.stream.timestamp = self.stream.timestamp.wrapping_add(self.codec.codec.frame_ticks());
         if self.direction.to_phone {
-            self.send_sound(now, hearing);
+            self.send_sound(at, hearing);
         }
         if now >= self.next_report {
             self.report_jitter = self.report_jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -351,9 +383,9 @@ impl Leg {
         None
     }
 
-    fn send_sound(&mut self, now: Instant, hearing: &mut Hearing) {
+    fn send_sound(&mut self, at: Instant, hearing: &mut Hearing) {
         let codec = self.codec.codec;
-        let own = self.voice.speech(now, codec.rate()).filter(|_| self.is_heard());
+        let own = self.voice.speech(at, codec.rate()).filter(|_| self.is_heard());
         let payload = match own {
             None => hearing.everyone(codec),
             Some(own) => {
@@ -390,7 +422,8 @@ impl Leg {
 
     fn send_report(&mut self, now: Instant, goodbye: bool) {
         let block = self.reception.as_mut().map(|reception| reception.report(now));
-        let sender = (self.stream.packets > 0).then(|| SenderInfo {
+        let sent = self.stream.packets > std::mem::replace(&mut self.stream.reported, self.stream.packets);
+        let sender = sent.then(|| SenderInfo {
             ntp: self.clock.ntp(now),
             rtp_timestamp: self.stream.timestamp,
             packets: self.stream.packets as u32,
@@ -432,7 +465,7 @@ impl Leg {
         }
         LegReport {
             call: self.call,
-            sent: self.stream.packets,
+            sent: self.sent_before + self.stream.packets,
             received: self.received,
             lost: self.lost_before + self.reception.as_ref().map_or(0, Reception::lost),
             jitter_ms: self.reception.as_ref().map_or(0, |reception| reception.jitter().as_millis() as u64),
@@ -448,61 +481,6 @@ fn new_encoder(codec: Codec, rate: SampleRate) -> Option<Encoder> {
 
 fn not_encoded(error: &CodecError) {
     tracing::error!(%error, "a frame was not encoded");
-}
-
-/// The numbering of our stream to Galène, which begins low (a receiver that misses the first wrap hears nothing).
-struct Uplink {
-    codec: Codec,
-    sequence: u64,
-    timestamp: u32,
-    marker: bool,
-    /// Of the forwarded stream: its source, and what to add to its numbers.
-    forwarded: Option<(Ssrc, i64, u32)>,
-}
-
-impl Uplink {
-    fn new(codec: Codec) -> Self {
-        Uplink { codec, sequence: 0, timestamp: 0, marker: true, forwarded: None }
-    }
-
-    fn restart(&mut self) {
-        *self = Uplink::new(self.codec);
-    }
-
-    /// Where a forwarded packet goes. Gaps and order are kept, so that the listener's own jitter buffer can judge them.
-    fn forward(&mut self, ssrc: Ssrc, index: u64, timestamp: u32) -> Option<(u64, u32)> {
-        let (_, shift, ticks) = match self.forwarded {
-            Some(known) if known.0 == ssrc => known,
-            _ => {
-                let shift = self.sequence as i64 - index as i64;
-                let ticks = self.timestamp.wrapping_add(OPUS_FRAME).wrapping_sub(timestamp);
-                *self.forwarded.insert((ssrc, shift, ticks))
-            }
-        };
-        // what was sent before the first packet that we saw has no number
-        let sequence = u64::try_from(index as i64 + shift).ok()?;
-        let timestamp = timestamp.wrapping_add(ticks);
-        if sequence >= self.sequence {
-            self.sequence = sequence + 1;
-            self.timestamp = timestamp;
-        }
-        Some((sequence, timestamp))
-    }
-
-    /// Where the frame of this tick goes: time passes whether it is sent or not.
-    fn next_frame(&mut self) -> (u64, u32, bool) {
-        self.timestamp = self.timestamp.wrapping_add(OPUS_FRAME);
-        (self.sequence, self.timestamp, self.marker)
-    }
-
-    fn sent(&mut self) {
-        self.sequence += 1;
-        self.marker = false;
-    }
-
-    fn pause(&mut self) {
-        self.marker = true;
-    }
 }
 
 #[cfg(test)]

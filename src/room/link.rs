@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const BACK_OFF: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
+/// A connection that held for so long was a good one: the next break is met with the shortest wait again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
 /// How long a joined client may take to publish before the call is answered all the same.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -56,7 +59,13 @@ enum State {
     /// A WebSocket was asked for.
     Connecting,
     /// The client is talking to Galène.
-    Up { client: Box<Client>, joined: Option<Instant>, publishing: bool },
+    Up {
+        client: Box<Client>,
+        joined: Option<Instant>,
+        publishing: bool,
+        /// Until when a joined client's publishing is waited for.
+        publish_by: Option<Instant>,
+    },
     /// Until the next try.
     Waiting { until: Instant },
     /// Left, refused or kicked.
@@ -112,7 +121,7 @@ impl Link {
             role: self.role,
         };
         let client = Box::new(Client::new(now, config, random));
-        self.state = State::Up { client, joined: None, publishing: false };
+        self.state = State::Up { client, joined: None, publishing: false, publish_by: None };
         self.drain(now);
     }
 
@@ -122,15 +131,26 @@ impl Link {
             (State::Over, _) => {}
             (_, true) => self.refuse(JoinRefused { sip_status: 480, reason: why.to_owned() }),
             (_, false) => {
-                self.drain(now);
+                if let State::Up { client, .. } = &mut self.state {
+                    client.handle_closed(now, why); // closes its sockets
+                    self.drain(now);
+                }
                 self.lose(now, why);
             }
         }
     }
 
+    /// The client panicked: it is given up without being asked for anything more, and the link is rebuilt.
+    pub(super) fn broken(&mut self, now: Instant) {
+        self.output(Output::CloseWebSocket(self.id, 1000)); // and with it its sockets
+        self.lose(now, "a defect of the gateway, contained");
+    }
+
     fn lose(&mut self, now: Instant, why: &str) {
-        if matches!(self.state, State::Over | State::Waiting { .. }) {
-            return;
+        match self.state {
+            State::Over | State::Waiting { .. } => return,
+            State::Up { joined: Some(since), .. } if now >= since + GOOD_CONNECTION => self.tries = 0,
+            State::Up { .. } | State::Connecting => {}
         }
         self.last_trouble = why.to_owned();
         self.away_since.get_or_insert(now);
@@ -170,10 +190,11 @@ impl Link {
     }
 
     /// Joined and publishing; or joined long enough without (no permission to present: the caller listens only).
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         match &self.state {
-            State::Up { joined: Some(_), publishing: true, .. } => true,
-            State::Up { joined: Some(since), client, .. } => !client.may_present() || now >= *since + PUBLISH_PATIENCE,
+            State::Up { client, joined: Some(_), publishing, publish_by, .. } => {
+                *publishing || !client.may_present() || publish_by.is_none()
+            }
             _ => false,
         }
     }
@@ -207,7 +228,8 @@ impl Link {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Up { client, .. } => {
+            State::Up { client, publish_by, .. } => {
+                publish_by.take_if(|by| *by <= now);
                 client.handle_timeout(now);
                 self.drain(now);
             }
@@ -232,11 +254,7 @@ impl Link {
 
     pub(super) fn wake(&self) -> Option<Instant> {
         let state = match &self.state {
-            State::Up { client, joined, publishing } => {
-                let ready =
-                    joined.filter(|_| !publishing && matches!(self.role, Role::Speak)).map(|at| at + PUBLISH_PATIENCE);
-                client.wake().into_iter().chain(ready).min()
-            }
+            State::Up { client, publish_by, .. } => client.wake().into_iter().chain(*publish_by).min(),
             State::Waiting { until } => Some(*until),
             State::Connecting => None,
             State::Over => return None,
@@ -252,7 +270,7 @@ impl Link {
     /// Takes everything from the client; its end ends or restarts the link.
     fn drain(&mut self, now: Instant) {
         loop {
-            let State::Up { client, joined, publishing } = &mut self.state else { return };
+            let State::Up { client, joined, publishing, publish_by } = &mut self.state else { return };
             let id = self.id;
             let event = match client.poll() {
                 None => return,
@@ -279,10 +297,10 @@ impl Link {
             match event {
                 Event::Joined { .. } => {
                     *joined = Some(now);
-                    self.tries = 0;
                     self.ever_joined = true;
                     self.away_since = None;
                     if matches!(self.role, Role::Speak) {
+                        *publish_by = Some(now + PUBLISH_PATIENCE);
                         client.publish(now);
                     }
                     self.events.push_back(LinkEvent::Client(event));

@@ -13,10 +13,15 @@
 //!
 //! Sans-IO. Never decides on security: a leg arrives with keys that `policy` allowed. A panic in one leg ends that leg.
 
+mod event;
 mod hearing;
 mod leg;
 mod link;
+#[cfg(test)]
+mod tests;
+mod uplink;
 
+pub use event::{EndReason, JoinRefused, RoomEvent};
 pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 
@@ -51,70 +56,6 @@ pub struct RoomConfig {
     pub robot_name: String,
     /// The time of day, for RTCP.
     pub clock: WallClock,
-}
-
-/// What a dialog hears from its room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoomEvent {
-    /// The phone is a participant, its sound can flow: time to answer.
-    Ready {
-        /// Which call.
-        call: CallNumber,
-    },
-    /// The group does not let the phone in.
-    Refused {
-        /// Which call.
-        call: CallNumber,
-        /// Why, in the group's words or ours.
-        reason: JoinRefused,
-    },
-    /// The leg is over; its ports can be closed.
-    Ended {
-        /// Which call.
-        call: CallNumber,
-        /// Why.
-        reason: EndReason,
-    },
-}
-
-/// Why the group does not let a phone in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRefused {
-    /// The SIP status that says it best.
-    pub sip_status: u16,
-    /// One sentence for the log.
-    pub reason: String,
-}
-
-/// Why a leg ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// The dialog said so.
-    Left,
-    /// An operator of the group removed the phone.
-    Kicked(String),
-    /// No authenticated packet for too long.
-    MediaTimeout,
-    /// Galène did not come back in time.
-    GroupGone(String),
-    /// A defect of ours, contained.
-    Defect,
-}
-
-impl EndReason {
-    /// One sentence for the log and the BYE's Reason header.
-    pub fn sentence(&self) -> String {
-        match self {
-            EndReason::Left => "the call ended".to_owned(),
-            EndReason::Kicked(message) if message.is_empty() => {
-                "an operator of the group removed the caller".to_owned()
-            }
-            EndReason::Kicked(message) => format!("an operator of the group removed the caller: {message}"),
-            EndReason::MediaTimeout => "no sound came from the phone any more".to_owned(),
-            EndReason::GroupGone(why) => format!("the conference server went away: {why}"),
-            EndReason::Defect => "a defect of the gateway, contained; please report it with the log".to_owned(),
-        }
-    }
 }
 
 /// What the room wants done.
@@ -223,30 +164,20 @@ impl Room {
 
     /// A WebSocket is open.
     pub fn websocket_opened(&mut self, now: Instant, connection: ConnectionId, group: &str) {
-        let link = match connection {
-            ConnectionId::Listener => self.listener.as_mut(),
-            ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
-        };
-        if let Some(link) = link {
-            link.opened(now, group, &mut *self.random);
-        }
+        self.with_link(now, connection, |link, random| link.opened(now, group, random));
         self.refuse_own_streams();
         self.pump(now);
     }
 
     /// A WebSocket could not be opened, or broke. `refused`: another try would meet the same answer.
     pub fn websocket_failed(&mut self, now: Instant, connection: ConnectionId, why: &str, refused: bool) {
-        if let Some(link) = self.link(connection) {
-            link.failed(now, why, refused);
-        }
+        self.with_link(now, connection, |link, _| link.failed(now, why, refused));
         self.pump(now);
     }
 
     /// A message of Galène.
     pub fn websocket_text(&mut self, now: Instant, connection: ConnectionId, text: &str) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.handle_text(now, text);
-        }
+        self.with_client(now, connection, |client| client.handle_text(now, text));
         self.pump(now);
     }
 
@@ -258,9 +189,7 @@ impl Room {
         stream: galene::StreamId,
         local: SocketAddr,
     ) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.socket_opened(now, stream, local);
-        }
+        self.with_client(now, connection, |client| client.socket_opened(now, stream, local));
         self.pump(now);
     }
 
@@ -273,9 +202,7 @@ impl Room {
         from: SocketAddr,
         bytes: &[u8],
     ) {
-        if let Some(client) = self.link(connection).and_then(Link::client) {
-            client.handle_datagram(now, stream, from, bytes);
-        }
+        self.with_client(now, connection, |client| client.handle_datagram(now, stream, from, bytes));
         self.pump(now);
     }
 
@@ -303,9 +230,7 @@ impl Room {
                 listener.leave(now);
             }
         }
-        if let Some(listener) = &mut self.listener {
-            listener.handle_timeout(now);
-        }
+        self.with_link(now, ConnectionId::Listener, |link, _| link.handle_timeout(now));
         let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
         for call in calls {
             self.with_leg(now, call, |leg, _| {
@@ -343,10 +268,28 @@ impl Room {
         }
     }
 
-    fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
-        match connection {
+    fn with_client(&mut self, now: Instant, connection: ConnectionId, step: impl FnOnce(&mut galene::Client)) {
+        self.with_link(now, connection, |link, _| {
+            if let Some(client) = link.client() {
+                step(client);
+            }
+        });
+    }
+
+    /// Runs one step of a link so that a panic in it ends that call, or has the listening client rebuilt.
+    fn with_link(&mut self, now: Instant, connection: ConnectionId, step: impl FnOnce(&mut Link, &mut dyn Random)) {
+        let link = match connection {
             ConnectionId::Listener => self.listener.as_mut(),
             ConnectionId::Phone(call) => self.legs.get_mut(&call).map(|leg| &mut leg.link),
+        };
+        let Some(link) = link else { return };
+        let random = &mut *self.random;
+        if catch_unwind(AssertUnwindSafe(|| step(link, random))).is_err() {
+            tracing::error!(?connection, "a client of the group panicked; it ends, the others go on");
+            match connection {
+                ConnectionId::Listener => link.broken(now),
+                ConnectionId::Phone(call) => self.end(now, call, EndReason::Defect),
+            }
         }
     }
 
@@ -359,12 +302,16 @@ impl Room {
             false => Some(next),
         };
         let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
+        self.hearing.begin(&self.legs);
         for call in &calls {
-            self.with_leg(now, *call, |leg, _| leg.speak(at));
+            self.with_leg(now, *call, |leg, hearing| {
+                hearing.take(at, leg, calls.len() > 1);
+                None
+            });
         }
-        self.hearing.collect(at, &mut self.legs);
+        self.hearing.collect(at, &self.legs);
         for call in calls {
-            self.with_leg(now, call, |leg, hearing| leg.listen(now, hearing));
+            self.with_leg(now, call, |leg, hearing| leg.speak(now).or_else(|| leg.listen(at, now, hearing)));
         }
     }
 
@@ -498,7 +445,7 @@ impl Room {
     fn announce_ready(&mut self, now: Instant) {
         let listening = self.listener.as_ref().is_some_and(Link::has_joined);
         for (call, leg) in &mut self.legs {
-            if !leg.answered && listening && leg.link.is_ready(now) {
+            if !leg.answered && listening && leg.link.is_ready() {
                 leg.answered = true;
                 leg.start(now);
                 self.outputs.push_back(Output::Event(RoomEvent::Ready { call: *call }));

@@ -113,7 +113,7 @@ impl World {
     /// One tick of sound to the phone; what left, and for where.
     fn tick(&mut self) -> Vec<(Channel, SocketAddr, Vec<u8>)> {
         self.now += Duration::from_millis(20);
-        self.leg.listen(self.now, &mut self.hearing);
+        self.leg.listen(self.now, self.now, &mut self.hearing);
         self.leg.packets.drain(..).map(|(channel, to, packet)| (channel, to, packet.as_bytes().to_vec())).collect()
     }
 }
@@ -269,14 +269,17 @@ fn reports_leave_every_few_seconds_and_a_last_one_says_goodbye() {
 
 #[test]
 fn a_forwarded_stream_begins_low_and_keeps_its_gaps_and_order() {
-    let mut uplink = Uplink::new(Codec::Opus);
-    let place =
-        |uplink: &mut Uplink, index: u64| uplink.forward(Ssrc(1), index, index as u32 * 960).map(|(number, _)| number);
+    let (mut uplink, now) = (Uplink::default(), Instant::now());
+    let place = |uplink: &mut Uplink, index: u64| {
+        uplink.forward(now, index, index as u32 * 960, false).map(|(number, _, _)| number)
+    };
     assert_eq!(place(&mut uplink, 65_000), Some(0));
     assert_eq!(place(&mut uplink, 65_003), Some(3), "two are lost");
     assert_eq!(place(&mut uplink, 65_002), Some(2), "one of them was only late");
     assert_eq!(place(&mut uplink, 64_999), None, "from before the beginning");
-    assert_eq!(uplink.forward(Ssrc(2), 5, 0).map(|(number, _)| number), Some(4), "another source goes on");
+    uplink.pause();
+    assert_eq!(place(&mut uplink, 5), Some(4), "another source goes on");
+    assert_eq!(place(&mut uplink, 4), None, "and does not reach back into what was before");
     uplink.restart();
     assert_eq!(place(&mut uplink, 70_000), Some(0));
 }

@@ -1,0 +1,67 @@
+//! What the dialogs hear from a room, in words that people get to read.
+
+use crate::units::CallNumber;
+
+/// What a dialog hears from its room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
+    /// The phone is a participant, its sound can flow: time to answer.
+    Ready {
+        /// Which call.
+        call: CallNumber,
+    },
+    /// The group does not let the phone in.
+    Refused {
+        /// Which call.
+        call: CallNumber,
+        /// Why, in the group's words or ours.
+        reason: JoinRefused,
+    },
+    /// The leg is over; its ports can be closed.
+    Ended {
+        /// Which call.
+        call: CallNumber,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Why the group does not let a phone in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRefused {
+    /// The SIP status that says it best.
+    pub sip_status: u16,
+    /// One sentence for the log.
+    pub reason: String,
+}
+
+/// Why a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The dialog said so.
+    Left,
+    /// An operator of the group removed the phone.
+    Kicked(String),
+    /// No authenticated packet for too long.
+    MediaTimeout,
+    /// Galène did not come back in time.
+    GroupGone(String),
+    /// A defect of ours, contained.
+    Defect,
+}
+
+impl EndReason {
+    /// One sentence for the log and the BYE's Reason header.
+    pub fn sentence(&self) -> String {
+        match self {
+            EndReason::Left => "the call ended".to_owned(),
+            EndReason::Kicked(message) if message.is_empty() => {
+                "an operator of the group removed the caller".to_owned()
+            }
+            EndReason::Kicked(message) => format!("an operator of the group removed the caller: {message}"),
+            EndReason::MediaTimeout => "no sound came from the phone any more".to_owned(),
+            EndReason::GroupGone(why) => format!("the conference server went away: {why}"),
+            EndReason::Defect => "a defect of the gateway, contained; please report it with the log".to_owned(),
+        }
+    }
+}
