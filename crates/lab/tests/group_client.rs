@@ -252,7 +252,8 @@ async fn a_renegotiated_stream_loses_nothing() {
     let offers = bob.messages().iter().filter(|text| text.contains(r#""type":"offer""#)).count();
     let heard = bob.hearing().remove("alice-2").unwrap();
     eprintln!("{offers} offers, {} packets, {} lost, longest gap {:?}", heard.packets, heard.lost, heard.longest_gap);
-    assert!(offers == 4 && heard.lost == 0 && heard.streams == 1);
+    assert_eq!((offers, heard.streams), (4, 1));
+    assert!(heard.lost <= 3 * server.loss_at_restart(), "{} lost", heard.lost);
     assert!(heard.packets > 270);
 }
 
@@ -287,9 +288,11 @@ async fn a_path_that_was_dead_is_repaired_as_soon_as_it_lives_again() {
     let acting = async {
         assert!(bob.wait_until_heard("alice-2", SOON).await);
         server.lose_media(true).unwrap();
-        tokio::time::sleep(Duration::from_secs(if full() { 28 } else { 3 })).await;
-        server.lose_media(false).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
         bob.clear_heard();
+        tokio::time::sleep(Duration::from_secs(if full() { 28 } else { 3 })).await;
+        assert!(bob.hearing().is_empty(), "the path is dead");
+        server.lose_media(false).unwrap();
         let begun = Instant::now();
         assert!(bob.wait_until_heard("alice-2", Duration::from_secs(10)).await);
         eprintln!("heard {:?} after the path came back", begun.elapsed());
