@@ -20,6 +20,7 @@ use std::time::Duration;
 use galene_sips_lab::group_peer::GroupPeer;
 use galene_sips_lab::measure::tone_share;
 use galene_sips_lab::real::capture::{Capture, Looks, judge_streams, rtp_packets_from};
+use galene_sips_lab::real::full;
 use galene_sips_lab::real::galene::OPERATOR;
 use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS, shows};
 use galene_sips_lab::real::kamailio::{Attack, Digest, Kamailio};
@@ -41,7 +42,7 @@ const SRTP: PhoneSettings =
 
 /// Seconds of talk and of hold.
 fn seconds() -> u64 {
-    if std::env::var("GALENE_SIPS_FULL").is_ok_and(|value| value == "1") { 60 } else { 8 }
+    if full() { 60 } else { 8 }
 }
 
 fn tone(hz: f64) -> Wav {

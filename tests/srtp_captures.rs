@@ -1,12 +1,13 @@
 //! Calls of real phones, packet by packet: each opens, makes sense, and sealing it again gives the same bytes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod proof;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
-use galene_sips::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};
 use galene_sips::secret::Secret;
 use galene_sips::srtp::rtcp::{self, Packet};
 use galene_sips::srtp::{Datagram, MasterKey, Protector, Reception, Rejected, RtpHeader, RtpOut, Suite, Unprotector};
-use galene_sips::units::CallNumber;
+use proof::proof;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -113,15 +114,4 @@ fn datagrams(pcap: &[u8]) -> Vec<(Duration, u16, &[u8])> {
         rest = after;
     }
     found
-}
-
-fn proof() -> MayKey {
-    let facts = KeyFacts {
-        call: CallNumber(1),
-        signalling: SignallingLevel::Verified,
-        method: KeyingMethod::Sdes,
-        suite: SuiteStrength::Full,
-        current: None,
-    };
-    judge(&Rules::strict("alice@sip.example.org"), &facts).allowed().unwrap()
 }

@@ -1,22 +1,13 @@
 //! Nothing is allocated per packet, good or bad. (What the C library of AES-GCM allocates is not seen by this count.)
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod proof;
+
 use allocation_counter::measure;
-use galene_sips::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};
 use galene_sips::secret::Secret;
 use galene_sips::srtp::{MasterKey, Protector, Rejected, RtpOut, Suite, Unprotector};
-use galene_sips::units::{CallNumber, Ssrc};
-
-fn proof() -> MayKey {
-    let facts = KeyFacts {
-        call: CallNumber(1),
-        signalling: SignallingLevel::Verified,
-        method: KeyingMethod::Sdes,
-        suite: SuiteStrength::Full,
-        current: None,
-    };
-    judge(&Rules::strict("alice@sip.example.org"), &facts).allowed().unwrap()
-}
+use galene_sips::units::Ssrc;
+use proof::proof;
 
 #[test]
 fn the_counter_counts() {

@@ -4,16 +4,14 @@
 
 use futures_util::{SinkExt, StreamExt};
 use galene_sips::galene::Event;
-use galene_sips_lab::certificates::{Authority, Kind, Tls, server_name};
+use galene_sips_lab::certificates::server_name;
 use galene_sips_lab::group_peer::{GroupPeer, JoinOptions};
-use galene_sips_lab::group_server::{
-    GroupCodec, GroupDescription, GroupServer, GroupServerOptions, OBSERVE, OP, PRESENT,
-};
+use galene_sips_lab::group_server::{GroupDescription, GroupServerOptions};
 use galene_sips_lab::measure::tone_share;
-use galene_sips_lab::real::{galene::Galene, netns::Netns};
+use galene_sips_lab::real::galene::INVITATION;
+use galene_sips_lab::real::server::{ELSEWHERE, HOST, OPERATOR, Server};
 use galene_sips_lab::sound::sine;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,107 +19,28 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-const NAME: &str = "galene.lab.example";
 const SOON: Duration = Duration::from_secs(3);
 
-enum Running {
-    Lab(GroupServer),
-    Real { galene: Galene, _net: Netns, directory: std::path::PathBuf },
+/// The server's protocol without a client's comfort.
+trait Raw {
+    async fn tls(&self) -> TlsStream<TcpStream>;
+    /// `GET path`, as the status line, all fields in lower case, and the body.
+    async fn get(&self, path: &str) -> (String, String, String);
+    async fn connect(&self, id: &str) -> Client;
+    /// Connects and joins `conf`; the messages until the client's own `user add` are read and checked.
+    async fn join(&self, id: &str, name: &str, password: &str) -> Client;
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Running::Real { galene, directory, .. } = self {
-            galene.stop();
-            let _ = std::fs::remove_dir_all(directory);
-        }
-    }
-}
-
-struct Server {
-    authority: Authority,
-    running: Running,
-}
-
-impl Server {
-    /// One server with the groups `conf` (everybody may speak), `closed` (only its users) and `moved` (redirects).
-    async fn start() -> Server {
-        let authority = Authority::new("lab").unwrap();
-        let identity = authority.issue(Kind::Good, NAME).unwrap();
-        let running = if std::env::var_os("GALENE_BIN").is_some() {
-            let users = json!({
-                "op": { "password": "operator", "permissions": "op" },
-                "watcher": { "password": "pw", "permissions": "observe" },
-            });
-            let open = json!({
-                "displayName": "Lab", "users": users,
-                "wildcard-user": { "password": { "type": "wildcard" }, "permissions": "present" },
-            });
-            let groups = [
-                ("conf", open.clone()),
-                ("closed", json!({ "users": users })),
-                ("pcm", json!({ "codecs": ["pcmu"], "wildcard-user": open["wildcard-user"] })),
-                ("moved", json!({ "redirect": "https://elsewhere.example/group/x/" })),
-            ];
-            let net = Netns::new(&[NAME], &[]).unwrap();
-            let directory = std::env::temp_dir().join(format!("lab-galene-{}-{}", std::process::id(), net.inside()));
-            let galene = Galene::start(&net, &directory, NAME, identity.pem(), &identity.key_pem(), &groups).unwrap();
-            Running::Real { galene, _net: net, directory }
-        } else {
-            let users = |description: GroupDescription| {
-                description.with_user("op", "operator", OP).with_user("watcher", "pw", OBSERVE)
-            };
-            let open =
-                GroupDescription { display_name: "Lab".into(), wildcard: Some(PRESENT), ..GroupDescription::default() };
-            let moved = GroupDescription {
-                redirect: Some("https://elsewhere.example/group/x/".into()),
-                ..GroupDescription::default()
-            };
-            let pcm =
-                GroupDescription { wildcard: Some(PRESENT), codec: GroupCodec::Pcmu, ..GroupDescription::default() };
-            let options = GroupServerOptions::new(identity.server_config(Tls::Both).unwrap())
-                .with_group("conf", users(open))
-                .with_group("closed", users(GroupDescription::default()))
-                .with_group("pcm", pcm)
-                .with_group("moved", moved);
-            Running::Lab(GroupServer::start(options).await.unwrap())
-        };
-        Server { authority, running }
-    }
-
-    fn address(&self) -> SocketAddr {
-        match &self.running {
-            Running::Lab(server) => server.address(),
-            Running::Real { galene, .. } => galene.address(),
-        }
-    }
-
-    /// Stops the server as a signal does, or lets it go on.
-    fn freeze(&self, frozen: bool) {
-        match &self.running {
-            Running::Lab(server) => server.freeze(frozen),
-            Running::Real { galene, .. } => galene.signal(if frozen { "STOP" } else { "CONT" }).unwrap(),
-        }
-    }
-
-    async fn peer(&self, name: &str) -> GroupPeer {
-        GroupPeer::join(JoinOptions::new(self.url("conf"), name)).await.unwrap()
-    }
-
-    fn url(&self, group: &str) -> String {
-        format!("https://{}/group/{group}/", self.address())
-    }
-
+impl Raw for Server {
     async fn tls(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address()).await.unwrap();
-        let connector = TlsConnector::from(self.authority.client_config().unwrap());
-        connector.connect(server_name(NAME).unwrap(), stream).await.unwrap()
+        let connector = TlsConnector::from(self.authority().client_config().unwrap());
+        connector.connect(server_name(HOST).unwrap(), stream).await.unwrap()
     }
 
-    /// `GET path`, as the status line, all fields in lower case, and the body.
     async fn get(&self, path: &str) -> (String, String, String) {
         let mut stream = self.tls().await;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {NAME}:8443\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {HOST}:8443\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -131,14 +50,13 @@ impl Server {
     }
 
     async fn connect(&self, id: &str) -> Client {
-        let (socket, _) = tokio_tungstenite::client_async(format!("wss://{NAME}/ws"), self.tls().await).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(format!("wss://{HOST}/ws"), self.tls().await).await.unwrap();
         let mut client = Client { socket, id: id.into(), name: String::new() };
         client.send(json!({ "type": "handshake", "version": ["2"], "id": id })).await;
         assert_eq!(client.next().await, json!({ "type": "handshake", "version": ["2"] }));
         client
     }
 
-    /// Connects and joins `conf`; the messages until the client's own `user add` are read and checked.
     async fn join(&self, id: &str, name: &str, password: &str) -> Client {
         let mut client = self.connect(id).await;
         client
@@ -216,13 +134,13 @@ fn server_says(kind: &str, dest: &str, text: &str) -> Value {
 
 #[tokio::test]
 async fn the_status_says_where_the_group_is() {
-    let server = Server::start().await;
+    let server = Server::start().await.unwrap();
     let (status, fields, body) = server.get("/group/conf/.status").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(fields.contains("content-type: application/json"), "{fields}");
     let expected = json!({
         "name": "conf", "displayName": "Lab",
-        "location": format!("https://{NAME}:8443/group/conf/"), "endpoint": format!("wss://{NAME}:8443/ws"),
+        "location": format!("https://{HOST}:8443/group/conf/"), "endpoint": format!("wss://{HOST}:8443/ws"),
     });
     let mut got: Value = serde_json::from_str(&body).unwrap();
     got.as_object_mut().unwrap().remove("clientCount");
@@ -232,10 +150,10 @@ async fn the_status_says_where_the_group_is() {
     assert_eq!(status, "HTTP/1.1 404 Not Found");
     let (status, fields, _) = server.get("/group/moved/").await;
     assert_eq!(status, "HTTP/1.1 308 Permanent Redirect");
-    assert!(fields.contains("location: https://elsewhere.example/group/x/"), "{fields}");
+    assert!(fields.contains(&format!("location: {ELSEWHERE}")), "{fields}");
     let (_, _, body) = server.get("/group/moved/.status").await;
     let got: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(got, json!({ "name": "moved", "redirect": "https://elsewhere.example/group/x/" }));
+    assert_eq!(got, json!({ "name": "moved", "redirect": ELSEWHERE }));
     let (status, fields, _) = server.get("/group/conf/.status.json").await;
     assert_eq!(status, "HTTP/1.1 308 Permanent Redirect");
     assert!(fields.contains("location: /group/conf/.status"), "{fields}");
@@ -244,11 +162,11 @@ async fn the_status_says_where_the_group_is() {
 #[tokio::test]
 async fn a_server_with_a_canonical_name_sends_everybody_there() {
     // Only the laboratory's: the real one takes the name from a file that the tests do not write.
-    let authority = Authority::new("lab").unwrap();
-    let tls = authority.issue(Kind::Good, NAME).unwrap().server_config(Tls::Both).unwrap();
-    let mut options = GroupServerOptions::new(tls).with_group("conf", GroupDescription::open("Lab"));
-    options.canonical_host = Some("other.lab.example".into());
-    let server = Server { authority, running: Running::Lab(GroupServer::start(options).await.unwrap()) };
+    let change = |options: GroupServerOptions| GroupServerOptions {
+        canonical_host: Some("other.lab.example".into()),
+        ..options.with_group("conf", GroupDescription::open("Lab"))
+    };
+    let server = Server::start_laboratory(change).await.unwrap();
     let (status, fields, _) = server.get("/group/conf/.status").await;
     assert_eq!(status, "HTTP/1.1 301 Moved Permanently");
     assert!(fields.contains("location: https://other.lab.example/group/conf/.status"), "{fields}");
@@ -256,7 +174,7 @@ async fn a_server_with_a_canonical_name_sends_everybody_there() {
 
 #[tokio::test]
 async fn joining_and_leaving_is_told_in_order() {
-    let server = Server::start().await;
+    let server = Server::start().await.unwrap();
     let mut ann = server.connect("ann").await;
     ann.send(json!({ "type": "join", "kind": "join", "group": "conf", "username": "Ann" })).await;
     let mut joined = ann.next().await;
@@ -290,7 +208,7 @@ async fn joining_and_leaving_is_told_in_order() {
 
 #[tokio::test]
 async fn refusals_have_galenes_words_and_leave_the_connection_open() {
-    let server = Server::start().await;
+    let server = Server::start().await.unwrap();
     let mut client = server.connect("x").await;
     let cases = [
         (json!({ "group": "conf", "username": "op", "password": "wrong" }), "not authorised"),
@@ -317,32 +235,9 @@ async fn refusals_have_galenes_words_and_leave_the_connection_open() {
 
 #[tokio::test]
 async fn an_invitation_needs_a_name_of_ones_own() {
-    let server = Server::start().await;
-    let mut op = server.join("op-id", "op", "operator").await;
-    let invite = json!({ "group": "conf", "expires": "2099-01-01T00:00:00Z", "permissions": ["present", "message"] });
-    let token = match &server.running {
-        // Only the real one hands out tokens; the laboratory's are written down beforehand.
-        Running::Lab(_) => return lab_token_errors().await,
-        Running::Real { .. } => {
-            op.say(json!({ "type": "groupaction", "kind": "maketoken", "value": invite })).await;
-            op.next().await["value"]["token"].as_str().unwrap().to_owned()
-        }
-    };
-    token_errors(&server, &token).await;
-}
-
-async fn lab_token_errors() {
-    let authority = Authority::new("lab").unwrap();
-    let identity = authority.issue(Kind::Good, NAME).unwrap();
-    let description = GroupDescription::open("Lab").with_token("secret", PRESENT);
-    let options = GroupServerOptions::new(identity.server_config(Tls::V13).unwrap()).with_group("conf", description);
-    let running = Running::Lab(GroupServer::start(options).await.unwrap());
-    token_errors(&Server { authority, running }, "secret").await;
-}
-
-async fn token_errors(server: &Server, token: &str) {
+    let server = Server::start().await.unwrap();
     let mut client = server.connect("x").await;
-    let join = |name: Option<&str>| json!({ "type": "join", "kind": "join", "group": "conf", "username": name, "token": token });
+    let join = |name: Option<&str>| json!({ "type": "join", "kind": "join", "group": "conf", "username": name, "token": INVITATION });
     client.send(join(None)).await;
     let refused = client.next().await;
     assert_eq!((&refused["error"], &refused["value"]), (&json!("need-username"), &json!("username required")));
@@ -357,8 +252,8 @@ async fn token_errors(server: &Server, token: &str) {
 
 #[tokio::test]
 async fn chat_goes_to_all_and_is_kept_for_those_who_come_later() {
-    let server = Server::start().await;
-    let mut op = server.join("op-id", "op", "operator").await;
+    let server = Server::start().await.unwrap();
+    let mut op = server.join("op-id", OPERATOR.0, OPERATOR.1).await;
     let mut ann = server.join("ann", "Ann", "").await;
     ann.next().await;
     op.next().await;
@@ -397,8 +292,8 @@ async fn chat_goes_to_all_and_is_kept_for_those_who_come_later() {
 
 #[tokio::test]
 async fn an_operator_kicks_mutes_and_takes_permissions() {
-    let server = Server::start().await;
-    let mut op = server.join("op-id", "op", "operator").await;
+    let server = Server::start().await.unwrap();
+    let mut op = server.join("op-id", OPERATOR.0, OPERATOR.1).await;
     let mut ann = server.join("ann", "Ann", "").await;
     ann.next().await;
     op.next().await;
@@ -434,7 +329,7 @@ async fn an_operator_kicks_mutes_and_takes_permissions() {
 
 #[tokio::test]
 async fn unknown_streams_are_closed_and_broken_messages_end_the_connection() {
-    let server = Server::start().await;
+    let server = Server::start().await.unwrap();
     let mut ann = server.join("ann", "Ann", "").await;
     for kind in ["answer", "abort"] {
         ann.say(json!({ "type": kind, "id": "s", "sdp": "v=0" })).await;
@@ -473,7 +368,7 @@ async fn unknown_streams_are_closed_and_broken_messages_end_the_connection() {
     client.send(json!({ "type": "requestStream", "id": "s", "request": [] })).await;
     assert_eq!(client.closed().await.0, 1011);
 
-    let (socket, _) = tokio_tungstenite::client_async(format!("wss://{NAME}/ws"), server.tls().await).await.unwrap();
+    let (socket, _) = tokio_tungstenite::client_async(format!("wss://{HOST}/ws"), server.tls().await).await.unwrap();
     let mut rude = Client { socket, id: String::new(), name: String::new() };
     rude.send(json!({ "type": "join" })).await;
     assert_eq!(rude.closed().await, (1002, "you must handshake first".into()));
@@ -481,9 +376,9 @@ async fn unknown_streams_are_closed_and_broken_messages_end_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_talker_is_heard_by_those_who_listen_and_by_those_who_come_later() {
-    let server = Server::start().await;
-    let ann = GroupPeer::join(JoinOptions::new(server.url("conf"), "Ann")).await.unwrap();
-    let bob = GroupPeer::join(JoinOptions::new(server.url("conf"), "Bob")).await.unwrap();
+    let server = Server::start().await.unwrap();
+    let ann = server.peer("Ann").await.unwrap();
+    let bob = server.peer("Bob").await.unwrap();
     let deaf = GroupPeer::join(JoinOptions::new(server.url("conf"), "Deaf").deaf()).await.unwrap();
     let begun = Instant::now();
     let speech = tokio::spawn(async move {
@@ -493,7 +388,7 @@ async fn a_talker_is_heard_by_those_who_listen_and_by_those_who_come_later() {
     assert!(bob.wait_until_heard("Ann", SOON).await);
     let delay = begun.elapsed();
     assert!(delay >= Duration::from_millis(200), "Galène waits 200 ms before it hands a stream on: {delay:?}");
-    let late = GroupPeer::join(JoinOptions::new(server.url("conf"), "Late")).await.unwrap();
+    let late = server.peer("Late").await.unwrap();
     assert!(late.wait_until_heard("Ann", SOON).await);
     let ann = speech.await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -516,9 +411,9 @@ async fn a_talker_is_heard_by_those_who_listen_and_by_those_who_come_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_present_loses_the_stream_and_may_publish_again_later() {
-    let server = Server::start().await;
-    let op = GroupPeer::join(JoinOptions::new(server.url("conf"), "op").password("operator")).await.unwrap();
-    let ann = GroupPeer::join(JoinOptions::new(server.url("conf"), "Ann")).await.unwrap();
+    let server = Server::start().await.unwrap();
+    let op = server.operator().await.unwrap();
+    let ann = server.peer("Ann").await.unwrap();
     op.wait_for(SOON, |event| matches!(event, Event::User { username, .. } if username == "Ann")).await.unwrap();
     ann.publish(sine(48_000, 440.0, 0.5, 48_000)).await;
     assert!(op.wait_until_heard("Ann", SOON).await);
@@ -544,17 +439,9 @@ fn tone(seconds: usize) -> Vec<i16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_without_opus_refuses_the_medium() {
-    let server = Server::start().await;
-    let peer = GroupPeer::join(JoinOptions::new(server.url("pcm"), "Ann")).await.unwrap();
-    let refused = peer.wait_for(SOON, |event| matches!(event, Event::CodecRefused { source: None }));
-    tokio::select! { () = peer.publish(tone(1)) => panic!("published"), event = refused => assert!(event.is_some()) }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_may_have_ice_restarted_without_a_loss() {
-    let server = Server::start().await;
-    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    let server = Server::start().await.unwrap();
+    let (ann, bob) = (server.peer("Ann").await.unwrap(), server.peer("Bob").await.unwrap());
     let offers = || bob.messages().into_iter().filter(|text| text.contains(r#""type":"offer""#)).collect::<Vec<_>>();
     let restarting = async {
         assert!(bob.wait_until_heard("Ann", SOON).await);
@@ -569,36 +456,40 @@ async fn a_receiver_may_have_ice_restarted_without_a_loss() {
     let ufrag = |text: &String| text.split("ice-ufrag:").nth(1).unwrap().split("\\r").next().unwrap().to_owned();
     assert_ne!(ufrag(&offers()[0]), ufrag(&offers()[1]), "a restart has new credentials (RFC 8445 §9)");
     let hearing = bob.hearing().remove("Ann").unwrap();
-    assert_eq!((hearing.lost, hearing.streams), (0, 1));
+    assert!(hearing.lost <= 2 * server.loss_at_restart(), "{} lost", hearing.lost);
+    assert_eq!(hearing.streams, 1);
     assert!(hearing.packets > 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aborted_stream_is_closed_and_not_offered_again() {
-    let server = Server::start().await;
-    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    let server = Server::start().await.unwrap();
+    let (ann, bob) = (server.peer("Ann").await.unwrap(), server.peer("Bob").await.unwrap());
     bob.ignore(ann.id());
     ann.publish(tone(1)).await;
     ann.unpublish();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(bob.hearing().is_empty());
-    let count = |kind: &str| bob.messages().iter().filter(|text| text.contains(&format!(r#""type":"{kind}""#))).count();
+    let is = |text: &String, kind: &str| text.contains(&format!(r#""type":"{kind}""#));
+    // A request that is handled while the stream has no track yet is answered with one more `close`, before the offer.
+    let messages: Vec<String> = bob.messages().into_iter().skip_while(|text| !is(text, "offer")).collect();
+    let count = |kind: &str| messages.iter().filter(|text| is(text, kind)).count();
     assert_eq!(count("offer"), 1);
     assert_eq!(count("close"), 2, "one for the abort, one when the sender stops");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_goes_on_where_it_stopped() {
-    let server = Server::start().await;
-    let (ann, bob) = (server.peer("Ann").await, server.peer("Bob").await);
+    let server = Server::start().await.unwrap();
+    let (ann, bob) = (server.peer("Ann").await.unwrap(), server.peer("Bob").await.unwrap());
     let freezing = async {
         assert!(bob.wait_until_heard("Ann", SOON).await);
-        server.freeze(true);
+        server.freeze(true).unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let before = bob.hearing()["Ann"].packets;
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(bob.hearing()["Ann"].packets, before);
-        server.freeze(false);
+        server.freeze(false).unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
         let burst = bob.hearing()["Ann"].packets - before;
         assert!(burst > 60, "what the kernel kept comes at once, but {burst} packets came");

@@ -3,7 +3,7 @@
 use super::hall::{ClientKey, HallEvent, Out};
 use super::http::{Head, response};
 use super::message::Message;
-use super::{Direction, Line};
+use super::{Complaints, Direction, Line};
 use crate::{Failure, Outcome};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub(super) frozen: watch::Receiver<bool>,
     pub(super) cut: watch::Receiver<u64>,
     pub(super) transcript: Arc<Mutex<Vec<Line>>>,
+    pub(super) complaints: Complaints,
 }
 
 pub(super) async fn accept(listener: TcpListener, shared: Shared) {
@@ -142,9 +143,19 @@ impl Connection<'_> {
                         };
                         let _ = self.shared.events.send(event);
                     }
-                    Some(Ok(Frame::Close(_))) | None => return Ok(()),
+                    Some(Ok(Frame::Close(frame))) => {
+                        let code = frame.map_or(1005, |frame| frame.code.into());
+                        if !matches!(code, 1000 | 1001) {
+                            self.complain(format!("close {code}"));
+                        }
+                        return Ok(());
+                    }
+                    None => return Ok(()),
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(error.into()),
+                    Some(Err(error)) => {
+                        self.complain(error.to_string());
+                        return Err(error.into());
+                    }
                 },
                 _ = ticks.tick() => {
                     if self.heard.elapsed() > DEAD_AFTER {
@@ -175,6 +186,10 @@ impl Connection<'_> {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
         self.socket.send(Frame::Close(Some(frame))).await?;
         Ok(())
+    }
+
+    fn complain(&self, text: String) {
+        self.shared.complaints.add(format!("connection {}: {text}", self.key));
     }
 
     fn record(&self, direction: Direction, text: &str) {

@@ -1,5 +1,6 @@
 //! What a group is and who may join it: the part of Galène's group file that a gateway can meet.
 
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 /// The permissions of someone who runs the group.
@@ -113,6 +114,28 @@ impl GroupDescription {
         self
     }
 
+    /// Galène's own file of this group, without the tokens, which it keeps elsewhere.
+    pub(crate) fn file(&self) -> Value {
+        let user = |password: Value, permissions| json!({ "password": password, "permissions": role(permissions) });
+        let named = self.users.iter().map(|(name, (password, may))| (name.clone(), user(json!(password), may)));
+        let mut file = json!({ "users": named.collect::<Map<_, _>>() });
+        if let Some(permissions) = self.wildcard {
+            file["wildcard-user"] = user(json!({ "type": "wildcard" }), permissions);
+        }
+        if !self.display_name.is_empty() {
+            file["displayName"] = json!(self.display_name);
+        }
+        match self.codec {
+            GroupCodec::Opus => {}
+            GroupCodec::Pcmu => file["codecs"] = json!(["vp8", "pcmu"]),
+            GroupCodec::Pcma => file["codecs"] = json!(["vp8", "pcma"]),
+        }
+        if let Some(redirect) = &self.redirect {
+            file["redirect"] = json!(redirect);
+        }
+        file
+    }
+
     /// The name and the permissions of whoever shows `credentials`.
     pub(crate) fn authorise(
         &self,
@@ -140,6 +163,16 @@ impl GroupDescription {
             return Err(JoinError::NotAuthorised);
         }
         Ok((name.to_owned(), permissions))
+    }
+}
+
+/// Galène's name for a set of permissions.
+fn role(permissions: &[&str]) -> &'static str {
+    match permissions {
+        ["op", ..] => "op",
+        ["present", ..] => "present",
+        [] => "observe",
+        _ => "message",
     }
 }
 

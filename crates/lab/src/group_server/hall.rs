@@ -1,6 +1,7 @@
 //! All groups and all clients, in one task: every message is handled one after the other, so that what each client
 //! sees has one order. Files beside this one: `session` handles a client's messages, `streams` the media.
 
+use super::Complaints;
 use super::description::{Credentials, GroupDescription, JoinError};
 use super::http;
 use super::message::Message;
@@ -141,6 +142,8 @@ pub(super) struct Hall {
     pub(super) publish_delay: Duration,
     pub(super) events: mpsc::UnboundedSender<HallEvent>,
     pub(super) frozen: watch::Receiver<bool>,
+    pub(super) media_lost: watch::Receiver<bool>,
+    pub(super) complaints: Complaints,
     /// PeerConnections and timers; they end with the hall.
     pub(super) tasks: JoinSet<()>,
     pub(super) serial: u64,

@@ -82,12 +82,24 @@ pub struct Line {
     pub text: String,
 }
 
+/// What the server does not like about its clients.
+#[derive(Clone, Default)]
+struct Complaints(Arc<Mutex<Vec<String>>>);
+
+impl Complaints {
+    fn add(&self, text: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+}
+
 /// A running group server. It ends, without any goodbye, when this is dropped.
 pub struct GroupServer {
     address: SocketAddr,
     frozen: watch::Sender<bool>,
+    media_lost: watch::Sender<bool>,
     cut: watch::Sender<u64>,
     transcript: Arc<Mutex<Vec<Line>>>,
+    complaints: Complaints,
     _tasks: JoinSet<()>,
 }
 
@@ -98,6 +110,8 @@ impl GroupServer {
         let address = listener.local_addr()?;
         let (events, received) = mpsc::unbounded_channel();
         let (frozen, is_frozen) = watch::channel(false);
+        let (media_lost, is_media_lost) = watch::channel(false);
+        let complaints = Complaints::default();
         let (cut, is_cut) = watch::channel(0);
         let transcript = Arc::new(Mutex::new(Vec::new()));
         let groups = options.groups.into_iter().map(|(name, description)| {
@@ -112,6 +126,8 @@ impl GroupServer {
             publish_delay: options.publish_delay,
             events: events.clone(),
             frozen: is_frozen.clone(),
+            media_lost: is_media_lost,
+            complaints: complaints.clone(),
             tasks: JoinSet::new(),
             serial: 0,
         };
@@ -122,11 +138,12 @@ impl GroupServer {
             frozen: is_frozen,
             cut: is_cut,
             transcript: transcript.clone(),
+            complaints: complaints.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(hall.run(received));
         tasks.spawn(connection::accept(listener, shared));
-        Ok(GroupServer { address, frozen, cut, transcript, _tasks: tasks })
+        Ok(GroupServer { address, frozen, media_lost, cut, transcript, complaints, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -144,6 +161,11 @@ impl GroupServer {
         self.frozen.send_replace(frozen);
     }
 
+    /// Loses every datagram that comes or goes, or none any more.
+    pub fn lose_media(&self, lost: bool) {
+        self.media_lost.send_replace(lost);
+    }
+
     /// Drops every connection that is open now, without a Close frame or a close_notify.
     pub fn cut_connections(&self) {
         self.cut.send_modify(|count| *count += 1);
@@ -152,5 +174,11 @@ impl GroupServer {
     /// All messages until now, in order.
     pub fn transcript(&self) -> Vec<Line> {
         self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What Galène would have logged about its clients: connections that end without a proper Close frame, and `close`
+    /// for streams that there are not.
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

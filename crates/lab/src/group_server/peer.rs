@@ -67,6 +67,7 @@ pub(super) struct Setup {
     pub(super) role: Role,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) frozen: watch::Receiver<bool>,
+    pub(super) media_lost: watch::Receiver<bool>,
 }
 
 /// Runs a PeerConnection until the hall drops it. `report` hands an event to the hall.
@@ -82,6 +83,7 @@ struct Peer<'a, F> {
     local: SocketAddr,
     report: &'a F,
     role: Role,
+    media_lost: watch::Receiver<bool>,
     /// The medium that we offered.
     mid: Option<Mid>,
     pending: Option<SdpPendingOffer>,
@@ -98,7 +100,7 @@ struct Peer<'a, F> {
 
 impl<F: Fn(PeerEvent)> Peer<'_, F> {
     async fn run(setup: Setup, report: &F) -> Outcome<()> {
-        let Setup { bind, codec, role, mut commands, mut frozen } = setup;
+        let Setup { bind, codec, role, mut commands, mut frozen, media_lost } = setup;
         let socket = UdpSocket::bind((bind, 0)).await?;
         let local = socket.local_addr()?;
         let mut rtc = configure(codec).build(Instant::now());
@@ -111,6 +113,7 @@ impl<F: Fn(PeerEvent)> Peer<'_, F> {
             local,
             report,
             role,
+            media_lost,
             mid: None,
             pending: None,
             restart_wanted: false,
@@ -160,6 +163,7 @@ impl<F: Fn(PeerEvent)> Peer<'_, F> {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(at) => return Ok(at),
+                Output::Transmit(_) if *self.media_lost.borrow() => {}
                 Output::Transmit(datagram) => {
                     let _ = self.socket.send_to(&datagram.contents, datagram.destination).await;
                 }
@@ -197,6 +201,9 @@ impl<F: Fn(PeerEvent)> Peer<'_, F> {
     }
 
     fn receive(&mut self, datagram: &[u8], from: SocketAddr) -> Outcome<()> {
+        if *self.media_lost.borrow() {
+            return Ok(());
+        }
         if let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) {
             self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
         }

@@ -28,7 +28,12 @@ impl Hall {
             "offer" => self.handle_offer(key, message),
             "answer" => self.handle_answer(key, message),
             "renegotiate" => self.renegotiate(key, &message.id),
-            "close" => self.delete_up(key, &message.id, true),
+            "close" => {
+                if !client.up.contains_key(&message.id) {
+                    self.complaints.add(format!("close of an unknown stream: {}", message.id));
+                }
+                self.delete_up(key, &message.id, true);
+            }
             "abort" => self.close_down(key, &message.id, ""),
             "ice" => match &message.candidate {
                 None => return Err(Fault::Protocol("null candidate")),

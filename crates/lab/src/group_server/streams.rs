@@ -204,7 +204,8 @@ impl Hall {
         let stream = StreamKey { client, id: id.to_owned(), serial: self.serial };
         let codec = self.group_of(client).map(|(_, group)| group.description.codec).unwrap_or_default();
         let (commands, received) = mpsc::unbounded_channel();
-        let setup = Setup { bind: self.bind, codec, role, commands: received, frozen: self.frozen.clone() };
+        let (frozen, media_lost) = (self.frozen.clone(), self.media_lost.clone());
+        let setup = Setup { bind: self.bind, codec, role, commands: received, frozen, media_lost };
         let events = self.events.clone();
         self.tasks.spawn(async move {
             peer::run(setup, |event| {

@@ -13,7 +13,7 @@ use super::{Context, Failure, Result};
 
 /// The operator of each group, and the password.
 pub const OPERATOR: (&str, &str) = ("op", "operator-pass-8mQf");
-/// The token of the invitation to each group.
+/// The token of the invitation to the first group; Galène has no token for two.
 pub const INVITATION: &str = "invitation-token-x4Tb2Lq9";
 
 /// A group's description, Galène's `groups/NAME.json`: everybody may present, `op` is operator.
@@ -57,7 +57,7 @@ impl Galene {
         write("data/cert.pem", certificate_pem)?;
         write("data/key.pem", key_pem)?;
         write("data/config.json", "{}")?;
-        write("data/var/tokens.jsonl", &invitations(groups))?;
+        write("data/var/tokens.jsonl", &groups.first().map(|(name, _)| invitation(name)).unwrap_or_default())?;
         for (name, description) in groups {
             write(&format!("groups/{name}.json"), &description.to_string())?;
         }
@@ -112,15 +112,12 @@ impl Galene {
     }
 }
 
-fn invitations(groups: &[(&str, serde_json::Value)]) -> String {
-    let lines = groups.iter().map(|(group, _)| {
-        let (permissions, expires) = (["present", "message"], "2099-01-01T00:00:00Z");
-        let line = serde_json::json!({
-            "token": INVITATION, "group": group, "permissions": permissions, "expires": expires,
-        });
-        format!("{line}\n")
+fn invitation(group: &str) -> String {
+    let (permissions, expires) = (["present", "message"], "2099-01-01T00:00:00Z");
+    let line = serde_json::json!({
+        "token": INVITATION, "group": group, "permissions": permissions, "expires": expires,
     });
-    lines.collect()
+    format!("{line}\n")
 }
 
 fn find() -> Result<(PathBuf, PathBuf)> {

@@ -15,7 +15,13 @@ pub mod meeting;
 pub mod netns;
 pub mod program;
 pub mod rig;
+pub mod server;
 pub mod speech;
+
+/// Whether the long runs are wanted: `GALENE_SIPS_FULL=1`.
+pub fn full() -> bool {
+    std::env::var("GALENE_SIPS_FULL").is_ok_and(|value| value == "1")
+}
 
 /// What went wrong with a real program, in words for the person who reads the test's output.
 pub struct Failure(String);

@@ -18,6 +18,9 @@ const PER_PROCESS: u32 = 16;
 /// The first of the ports that the kernel gives inside to programs that ask for any.
 const FIRST_ANY_PORT: u16 = 50_000;
 
+/// The table of what is dropped, with the chain of packets that go out.
+const OUT: &str = "add table inet lab; add chain inet lab out { type filter hook output priority 0; }";
+
 /// A network namespace, removed with all that runs in it when dropped.
 pub struct Netns {
     name: String,
@@ -97,19 +100,30 @@ impl Netns {
     /// Without nftables.
     pub fn drop_udp_from(&self, ports: RangeInclusive<u16>) -> Result<()> {
         let (first, last) = (ports.start(), ports.end());
-        let rules = format!(
-            "add table inet lab; add chain inet lab out {{ type filter hook output priority 0; }}; \
-             add rule inet lab out udp sport {first}-{last} drop"
-        );
-        run(self.command("nft")?.arg(rules)).map(drop)
+        self.nft(&format!("{OUT}; add rule inet lab out udp sport {first}-{last} drop"))
     }
 
-    /// Ends every [`Self::drop_udp_from`].
+    /// From now on, no UDP packet comes in or goes out.
+    ///
+    /// # Errors
+    /// Without nftables.
+    pub fn drop_udp(&self) -> Result<()> {
+        self.nft(&format!(
+            "{OUT}; add rule inet lab out meta l4proto udp drop; \
+             add chain inet lab in {{ type filter hook input priority 0; }}; add rule inet lab in meta l4proto udp drop"
+        ))
+    }
+
+    /// Ends every [`Self::drop_udp_from`] and [`Self::drop_udp`].
     ///
     /// # Errors
     /// When none is in force.
     pub fn drop_nothing(&self) -> Result<()> {
-        run(self.command("nft")?.arg("delete table inet lab")).map(drop)
+        self.nft("delete table inet lab")
+    }
+
+    fn nft(&self, commands: &str) -> Result<()> {
+        run(self.command("nft")?.arg(commands)).map(drop)
     }
 
     fn etc(&self) -> PathBuf {
