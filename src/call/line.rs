@@ -220,11 +220,16 @@ impl Line {
         self.pump(now);
     }
 
+    /// Whether the account can be called over the connection that there is, or was until now.
+    pub fn is_registered(&self) -> bool {
+        self.registration.is_ok()
+    }
+
     /// The state, for people.
     pub fn report(&self, now: Instant) -> LineReport {
         LineReport {
             account: self.config.account.clone(),
-            registered: self.registration.is_ok(),
+            registered: self.is_registered(),
             registration: match &self.registration {
                 Ok(_) => "registered".to_owned(),
                 Err(why) => why.clone(),

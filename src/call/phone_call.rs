@@ -202,6 +202,15 @@ fn agree(
     before: Option<(MediaLevel, &Sdes)>,
     random: &mut dyn Random,
 ) -> Result<(Agreed, Option<Keys>), Declined> {
+    if body.is_empty() {
+        return Err(Declined {
+            status: 488,
+            reason: "the call brings no session description, and this gateway does not make the offer itself"
+                .to_owned(),
+            hint: "The phone or its provider has to send its offer in the INVITE".to_owned(),
+            rule: None,
+        });
+    }
     let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
     let description = SessionDescription::parse(text).map_err(malformed)?;
     let offer = Offer::read(&description).map_err(|error| Declined {

@@ -21,7 +21,12 @@ const USAGE: u8 = 2;
 /// A bad configuration (`EX_CONFIG` of sysexits).
 const CONFIG: u8 = 78;
 
+const INVITATION_IN_ARGUMENTS: &str = "an invitation does not belong on the command line: every user of this machine can read it there, and whoever has it \
+     can enter the group. Write it into a file (chmod 600) and name that with --group-file FILE, or pass it to --group-file -";
+
 /// Brings SIP phones into Galène video conferences, encrypted or not at all.
+///
+/// Exit codes: 0 done, 1 refused or failed, 2 usage, 78 bad configuration.
 #[derive(Parser)]
 #[command(name = "galene-sips", version, arg_required_else_help = true)]
 struct Arguments {
@@ -85,6 +90,9 @@ struct Query {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    if std::env::args_os().skip(1).any(|argument| is_invitation(&argument.to_string_lossy())) {
+        return fail(USAGE, INVITATION_IN_ARGUMENTS);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -95,11 +103,19 @@ pub fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(FAILED, &format!("cannot start: {error}")),
+        Err(error) => {
+            return fail(FAILED, &format!("cannot start: {error}; look at the limits of this user and machine"));
+        }
     };
     let code = runtime.block_on(execute(arguments.command));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(300));
     code
+}
+
+/// Whether an argument is a link, or shows a token. It is not repeated in any error then.
+fn is_invitation(argument: &str) -> bool {
+    let lower = argument.to_ascii_lowercase();
+    lower.contains("https://") || lower.contains("http://") || lower.contains("token=")
 }
 
 async fn execute(command: Command) -> ExitCode {

@@ -86,7 +86,7 @@ pub enum FileError {
 pub struct ConfigError {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, from 1; 0 if it is not about a line.
     pub line: usize,
     /// What is wrong, and why.
     pub what: String,
@@ -96,7 +96,8 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}. {}.", self.file.display(), self.line, self.what, self.remedy)
+        let place = if self.line == 0 { String::new() } else { format!("{}:", self.line) };
+        write!(f, "{}:{place} {}. {}.", self.file.display(), self.what, self.remedy)
     }
 }
 

@@ -1,32 +1,31 @@
 //! The task of one account: its TLS connection, kept alive and rebuilt, fed to [`call::Line`](crate::call::Line).
 //!
 //! Connects only with a `MayConnect`, hands bytes over only with a `MayAuthenticate`. After a break it comes back with
-//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals.
+//! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
+//! connection break may come from a caller, so that alone never keeps the account away for long.
 
+use super::flow::Flow;
 use super::ports::{MediaSockets, PortPool};
 use super::resolve;
 use super::room::RoomMessage;
-use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, TlsStream, Trust};
+use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
 use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 /// Waits after failures in a row, before they are spread between half and once.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-
-/// A peer that takes none of our bytes for so long is gone.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where and how to connect.
 pub struct AccountSettings {
@@ -69,49 +68,93 @@ pub struct AccountReport {
     pub signalling: Option<&'static str>,
 }
 
-struct Connection {
-    reader: ReadHalf<TlsStream<TcpStream>>,
-    writer: WriteHalf<TlsStream<TcpStream>>,
-    description: TlsDescription,
-    signalling: &'static str,
-    local: IpAddr,
-    since: Instant,
+type Attempt = Pin<Box<dyn Future<Output = Result<SipConnection, TlsError>> + Send>>;
+
+/// The way to the provider.
+enum Link {
+    /// Nothing until then.
+    Waiting(Instant),
+    /// Looking for it; takes as long as DNS and TCP like, while everything else goes on.
+    Trying(Attempt),
+    /// There.
+    Up(Flow),
+    /// No more: the program ends.
+    Over,
+}
+
+/// What became of the way to the provider.
+enum LinkEvent {
+    TryNow,
+    Tried(Result<Box<SipConnection>, TlsError>),
+    Received(usize),
+    Broken(String),
+}
+
+impl Link {
+    /// The next thing that happens. Nothing is lost if it is not waited for to its end.
+    async fn event(&mut self, buffer: &mut [u8]) -> LinkEvent {
+        match self {
+            Link::Waiting(until) => {
+                sleep_until((*until).into()).await;
+                LinkEvent::TryNow
+            }
+            Link::Trying(attempt) => LinkEvent::Tried(attempt.await.map(Box::new)),
+            Link::Up(flow) => match flow.progress(buffer).await {
+                Ok(0) => LinkEvent::Broken("the provider closed the connection".to_owned()),
+                Ok(length) => LinkEvent::Received(length),
+                Err(error) => LinkEvent::Broken(broke(&error)),
+            },
+            Link::Over => pending().await,
+        }
+    }
+
+    fn up(&self) -> Option<&Flow> {
+        match self {
+            Link::Up(flow) => Some(flow),
+            _ => None,
+        }
+    }
+}
+
+fn broke(error: &std::io::Error) -> String {
+    format!("the connection to the provider broke: {error}")
 }
 
 struct Task {
-    settings: AccountSettings,
+    settings: Arc<AccountSettings>,
     line: Line,
     pool: Arc<PortPool>,
-    room: mpsc::UnboundedSender<RoomMessage>,
+    room: mpsc::Sender<RoomMessage>,
     /// Bound, but not yet in the room.
     waiting_ports: HashMap<CallNumber, MediaSockets>,
-    connection: Option<Connection>,
+    link: Link,
     failures: u32,
-    retry_at: Option<Instant>,
     random: Box<dyn Random>,
+    shutting_down: bool,
     finished: bool,
 }
 
-/// Runs an account until it is told to shut down.
+/// Runs an account until it is told to shut down, or until nobody is left who could tell it.
 pub async fn run(
     settings: AccountSettings,
     line: Line,
     pool: Arc<PortPool>,
-    room: mpsc::UnboundedSender<RoomMessage>,
+    room: mpsc::Sender<RoomMessage>,
+    // unbounded, so that the room never waits for us while we wait for it; a call causes three events at most
     mut room_events: mpsc::UnboundedReceiver<RoomEvent>,
-    mut messages: mpsc::UnboundedReceiver<AccountMessage>,
+    mut messages: mpsc::Receiver<AccountMessage>,
     random: Box<dyn Random>,
 ) {
     let mut task = Task {
-        settings,
+        settings: Arc::new(settings),
         line,
         pool,
         room,
         waiting_ports: HashMap::new(),
-        connection: None,
+        link: Link::Waiting(super::now()),
         failures: 0,
-        retry_at: Some(super::now()),
         random,
+        shutting_down: false,
         finished: false,
     };
     let mut buffer = vec![0u8; 16 * 1024];
@@ -120,31 +163,32 @@ pub async fn run(
         if task.finished {
             return;
         }
-        let far = super::now() + Duration::from_secs(3600);
-        let wake = task.line.wake().unwrap_or(far);
-        let retry = task.retry_at.unwrap_or(far);
+        let wake = task.line.wake().unwrap_or_else(|| super::now() + Duration::from_secs(3600));
         tokio::select! {
-            read = read(task.connection.as_mut(), &mut buffer) => match read {
-                Ok(0) => task.lost("the provider closed the connection"),
-                Ok(length) => {
-                    tracing::trace!(account = task.settings.account, message = start_line(&buffer[..length]), "received");
-                    task.line.handle_bytes(super::now(), &buffer[..length]);
-                }
-                Err(error) => task.lost(&format!("the connection to the provider broke: {error}")),
-            },
+            event = task.link.event(&mut buffer) => task.link_event(event, &buffer),
             Some(event) = room_events.recv() => task.line.room_event(super::now(), event),
-            message = messages.recv() => task.message(message),
+            message = messages.recv(), if !task.shutting_down => task.message(message),
             () = sleep_until(wake.into()) => task.line.handle_timeout(super::now()),
-            () = sleep_until(retry.into()), if task.retry_at.is_some() => task.connect().await,
         }
     }
 }
 
-async fn read(connection: Option<&mut Connection>, buffer: &mut [u8]) -> std::io::Result<usize> {
-    match connection {
-        Some(connection) => connection.reader.read(buffer).await,
-        None => std::future::pending().await,
+/// Looks for the provider: the host's addresses in turn. A refusal by policy ends the search, since it is about the
+/// server, not the address.
+async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsError> {
+    let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
+    let addresses =
+        resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
+    let mut trouble = unreachable("it has no address".to_owned());
+    for address in addresses {
+        let allowed =
+            judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
+            Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
+            decided => return decided,
+        }
     }
+    Err(trouble)
 }
 
 impl Task {
@@ -153,134 +197,134 @@ impl Task {
             Some(AccountMessage::Report(reply)) => {
                 let _ = reply.send(AccountReport {
                     line: self.line.report(super::now()),
-                    tls: self.connection.as_ref().map(|connection| connection.description.clone()),
-                    signalling: self.connection.as_ref().map(|connection| connection.signalling),
+                    tls: self.link.up().map(|flow| flow.description.clone()),
+                    signalling: self.link.up().map(|flow| flow.signalling),
                 });
             }
             Some(AccountMessage::HangUp(call, reply)) => {
                 let _ = reply.send(self.line.hang_up(super::now(), call, "the administrator ended it"));
             }
             Some(AccountMessage::ShutDown) | None => {
+                self.shutting_down = true;
                 self.line.shut_down(super::now());
-                if self.connection.is_none() {
-                    self.finished = true;
+                if self.link.up().is_none() {
+                    self.end();
                 }
-                self.retry_at = None;
             }
         }
     }
 
-    async fn connect(&mut self) {
-        self.retry_at = None;
-        match self.try_addresses().await {
-            Ok(connection) => {
-                let SipConnection { stream, proof, description } = connection;
-                let Ok(local) = stream.get_ref().0.local_addr() else { return self.retry() };
-                let signalling = proof.level().as_str();
+    /// There is nobody to say goodbye to.
+    fn end(&mut self) {
+        self.link = Link::Over;
+        self.finished = true;
+    }
+
+    fn link_event(&mut self, event: LinkEvent, buffer: &[u8]) {
+        match event {
+            LinkEvent::TryNow => self.link = Link::Trying(Box::pin(attempt(Arc::clone(&self.settings)))),
+            LinkEvent::Tried(Ok(connection)) => self.connected(*connection),
+            LinkEvent::Tried(Err(error)) => self.not_connected(&error),
+            LinkEvent::Received(length) => {
+                let bytes = &buffer[..length];
+                tracing::trace!(account = self.settings.account, length, message = start_line(bytes), "received");
+                self.line.handle_bytes(super::now(), bytes);
+            }
+            LinkEvent::Broken(why) => self.lost(&why),
+        }
+    }
+
+    fn connected(&mut self, connection: SipConnection) {
+        match Flow::new(connection) {
+            Ok((flow, proof)) => {
                 tracing::info!(
                     account = self.settings.account,
                     host = self.settings.host,
-                    tls = description.version,
-                    cipher = description.cipher,
-                    signalling,
+                    tls = flow.description.version,
+                    cipher = flow.description.cipher,
+                    signalling = flow.signalling,
                     "connected to the provider"
                 );
-                let (reader, writer) = tokio::io::split(stream);
-                let since = super::now();
-                self.connection =
-                    Some(Connection { reader, writer, description, signalling, local: local.ip(), since });
+                let (since, local) = (flow.since, flow.local);
+                self.link = Link::Up(flow);
                 self.line.flow_up(since, local, proof);
             }
-            Err(error) => {
-                match &error {
-                    TlsError::Refused(refusal) => tracing::error!(
-                        account = self.settings.account,
-                        host = self.settings.host,
-                        rule = refusal.rule.as_str(),
-                        reason = refusal.reason,
-                        remedy = refusal.hint,
-                        "provider refused before any SIP was sent"
-                    ),
-                    other => {
-                        tracing::warn!(account = self.settings.account, error = %other, "no connection to the provider")
-                    }
-                }
-                self.line.flow_down(super::now(), &error.to_string());
-                self.retry();
-            }
+            Err(error) => self.retry(&broke(&error)),
         }
     }
 
-    /// The host's addresses in turn; a refusal by policy ends the search, since it is about the server, not the address.
-    async fn try_addresses(&mut self) -> Result<SipConnection, TlsError> {
-        let settings = &self.settings;
-        let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
-        let addresses =
-            resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
-        let mut trouble = unreachable("it has no address".to_owned());
-        for address in addresses {
-            let allowed = judge(&settings.rules, &Connecting { transport: Transport::Tls })
-                .allowed()
-                .map_err(TlsError::Refused)?;
-            match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
-                Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
-                decided => return decided,
+    fn not_connected(&mut self, error: &TlsError) {
+        let (account, host) = (&self.settings.account, &self.settings.host);
+        let why = match error {
+            TlsError::Refused(refusal) => {
+                let (rule, reason, remedy) = (refusal.rule.as_str(), &refusal.reason, &refusal.hint);
+                tracing::error!(account, host, rule, reason, remedy, "provider refused before any SIP was sent");
+                format!("{reason}. {remedy}.")
             }
-        }
-        Err(trouble)
+            other => {
+                let remedy = "check the address in outbound_proxy (or the account's domain), DNS, and firewalls";
+                tracing::warn!(account, host, error = %other, remedy, "no connection to the provider");
+                other.to_string()
+            }
+        };
+        self.retry(&why);
     }
 
     fn lost(&mut self, why: &str) {
-        if let Some(connection) = self.connection.take() {
-            tracing::warn!(account = self.settings.account, why, "connection lost; calls go on");
-            // a connection that worked for a while says nothing against the next one
-            if connection.since.elapsed() > LONGEST_WAIT {
-                self.failures = 0;
-            }
+        let Some(since) = self.link.up().map(|flow| flow.since) else { return };
+        self.worked_until_now(since);
+        tracing::warn!(account = self.settings.account, why, "connection lost; calls go on");
+        self.retry(why);
+    }
+
+    /// A connection that worked for a while says nothing against the next one, one that worked at all not much.
+    fn worked_until_now(&mut self, since: Instant) {
+        if since.elapsed() > LONGEST_WAIT {
+            self.failures = 0;
+        } else if self.line.is_registered() {
+            self.failures = self.failures.min(1);
         }
-        self.line.flow_down(super::now(), why);
-        self.retry();
     }
 
     /// Waits twice as long after each failure, spread so that many gateways do not come back together.
-    fn retry(&mut self) {
+    fn retry(&mut self, why: &str) {
+        self.line.flow_down(super::now(), why);
+        if self.shutting_down {
+            return self.end();
+        }
         let wait = (FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16))).min(LONGEST_WAIT);
         self.failures = self.failures.saturating_add(1);
         let mut byte = [0u8; 1];
         self.random.fill(&mut byte);
         let spread = wait / 2 + wait / 2 * u32::from(byte[0]) / 255;
-        self.retry_at = Some(super::now() + spread);
+        self.link = Link::Waiting(super::now() + spread);
     }
 
     /// Does what the line asks for.
     async fn carry_out(&mut self) {
         while let Some(output) = self.line.poll() {
             match output {
-                Output::Send(bytes) => self.write(&bytes).await,
-                Output::CloseFlow(why) => {
-                    if let Some(mut connection) = self.connection.take() {
-                        let _ = timeout(Duration::from_secs(1), connection.writer.shutdown()).await;
-                        self.connection = Some(connection);
-                    }
-                    self.lost(&why);
-                }
+                Output::Send(bytes) => self.write(&bytes),
+                Output::CloseFlow(why) => self.close(&why),
                 Output::OpenPorts(call) => self.open_ports(call).await,
                 Output::ForgetPorts(call) => {
                     self.waiting_ports.remove(&call);
                 }
                 Output::Join(setup) => match self.waiting_ports.remove(&setup.call) {
-                    Some(sockets) => self.to_room(RoomMessage::Join(setup, sockets)),
+                    Some(sockets) => self.tell_room(RoomMessage::Join(setup, sockets)).await,
                     None => tracing::error!(call = %setup.call, "a call without ports"),
                 },
-                Output::Update(call, direction, remote) => self.to_room(RoomMessage::Update(call, direction, remote)),
-                Output::Rekey(call, keys) => self.to_room(RoomMessage::Rekey(call, keys)),
+                Output::Update(call, direction, remote) => {
+                    self.tell_room(RoomMessage::Update(call, direction, remote)).await;
+                }
+                Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Leave(call) => {
                     self.waiting_ports.remove(&call);
-                    self.to_room(RoomMessage::Leave(call));
+                    self.tell_room(RoomMessage::Leave(call)).await;
                 }
                 Output::Finished => {
-                    if let Some(connection) = &mut self.connection {
-                        let _ = timeout(Duration::from_secs(1), connection.writer.shutdown()).await;
+                    if let Link::Up(flow) = std::mem::replace(&mut self.link, Link::Over) {
+                        flow.close().await;
                     }
                     self.finished = true;
                 }
@@ -288,22 +332,29 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
-        let Some(connection) = &mut self.connection else { return };
-        tracing::trace!(account = self.settings.account, message = start_line(bytes), "sent");
-        let written = timeout(WRITE_PATIENCE, async {
-            connection.writer.write_all(bytes).await?;
-            connection.writer.flush().await
-        });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.lost(&format!("the connection to the provider broke: {error}")),
-            Err(_) => self.lost("the provider takes no more bytes"),
+    fn write(&mut self, bytes: &[u8]) {
+        let Link::Up(flow) = &mut self.link else { return };
+        tracing::trace!(account = self.settings.account, length = bytes.len(), message = start_line(bytes), "sent");
+        if let Err(error) = flow.send(bytes) {
+            self.lost(&broke(&error));
+        }
+    }
+
+    /// Closes the connection and opens another. What still waits to be written may take its time meanwhile.
+    fn close(&mut self, why: &str) {
+        match std::mem::replace(&mut self.link, Link::Over) {
+            Link::Up(flow) => {
+                self.worked_until_now(flow.since);
+                tokio::spawn(flow.close());
+                tracing::warn!(account = self.settings.account, why, "connection closed; calls go on");
+                self.retry(why);
+            }
+            other => self.link = other,
         }
     }
 
     async fn open_ports(&mut self, call: CallNumber) {
-        let reached_from = self.connection.as_ref().map(|connection| connection.local);
+        let reached_from = self.link.up().map(|flow| flow.local.ip());
         let advertised = self.settings.public_address.or(reached_from);
         let Some(advertised) = advertised else {
             return self.line.ports_failed(super::now(), call, "the connection to the provider is gone");
@@ -329,15 +380,35 @@ impl Task {
         }
     }
 
-    fn to_room(&self, message: RoomMessage) {
-        if self.room.send(message).is_err() {
+    async fn tell_room(&mut self, message: RoomMessage) {
+        if self.room.send(message).await.is_err() {
             tracing::error!(account = self.settings.account, "the room's task is gone");
         }
     }
 }
 
-/// What a message is, for the log: its first line, which holds no credential and no key.
+/// What a message is, for the log: its first line, which holds no credential and no key. Bytes that do not begin with the
+/// first line of a message, because TCP cut it where it liked, are not shown: they may be a key in a session description.
 fn start_line(bytes: &[u8]) -> String {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    if !line.starts_with(b"SIP/2.0 ") && !line.ends_with(b" SIP/2.0") {
+        return String::new();
+    }
     printable(&String::from_utf8_lossy(&line[..line.len().min(120)])).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start_line;
+
+    #[test]
+    fn only_first_lines_of_messages_are_logged() {
+        assert_eq!(start_line(b"SIP/2.0 200 OK\r\nVia: x\r\n"), "SIP/2.0 200 OK");
+        assert_eq!(start_line(b"BYE sip:a@b SIP/2.0\r\n"), "BYE sip:a@b SIP/2.0");
+        for cut in
+            ["a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\n", "Authorization: Digest x\r\n", "\r\n\r\n", ""]
+        {
+            assert_eq!(start_line(cut.as_bytes()), "");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::units::CallNumber;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -177,12 +177,14 @@ pub struct HungUp {
 /// One account and its room, as the socket reaches them.
 #[derive(Clone)]
 pub struct Part {
+    /// The account, as `user@domain`.
+    pub account_name: String,
     /// The group, without any token.
     pub room_name: String,
     /// To the account's task.
-    pub account: mpsc::UnboundedSender<AccountMessage>,
+    pub account: mpsc::Sender<AccountMessage>,
     /// To the room's task.
-    pub room: mpsc::UnboundedSender<RoomMessage>,
+    pub room: mpsc::Sender<RoomMessage>,
 }
 
 /// Why there is no admin socket, or no answer.
@@ -198,6 +200,22 @@ pub enum AdminError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others could put a socket of their own in its place.
+    #[error(
+        "the admin socket would be in {directory}, which other users can enter; run: chmod 700 {directory}, or set `socket` in [admin] to a path in a directory of its own"
+    )]
+    OpenDirectory {
+        /// Which.
+        directory: String,
+    },
+    /// It is in use.
+    #[error(
+        "another galene-sips is running and answers at {path}; end it first, or give this one a [store] and an [admin] of its own"
+    )]
+    Running {
+        /// Where.
+        path: String,
+    },
     /// Nobody listens.
     #[error(
         "no running galene-sips answers at {path} ({source}); start it, or name its socket with --admin-socket or --config"
@@ -209,7 +227,9 @@ pub enum AdminError {
         source: io::Error,
     },
     /// The answer makes no sense.
-    #[error("the running galene-sips gave an answer that this version does not understand: {0}")]
+    #[error(
+        "the running galene-sips gave no answer that this version understands: {0}; ask it with its own version, as its own user"
+    )]
     Answer(String),
 }
 
@@ -224,13 +244,19 @@ impl AdminSocket {
     /// Binds the socket; one that a dead program left behind is replaced, one of a living program is not.
     pub async fn open(path: &Path) -> Result<Self, AdminError> {
         let fail = |source| AdminError::Open { path: path.display().to_string(), source };
-        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
+        if fs::metadata(directory).map_err(fail)?.mode() & 0o077 != 0 {
+            return Err(AdminError::OpenDirectory { directory: directory.display().to_string() });
         }
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(fail(io::Error::new(io::ErrorKind::AddrInUse, "another galene-sips is running")));
+        match UnixStream::connect(path).await {
+            Ok(_) => return Err(AdminError::Running { path: path.display().to_string() }),
+            // what a dead program left behind; anything else in the way is not ours to remove
+            Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) => {
+                fs::remove_file(path).map_err(fail)?;
+            }
+            Err(_) => {}
         }
-        let _ = fs::remove_file(path); // whatever was in the way and could be removed was ours
         let listener = UnixListener::bind(path).map_err(fail)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fail)?;
         let uid = fs::metadata(path).map_err(fail)?.uid();
@@ -279,13 +305,13 @@ async fn answer(stream: UnixStream, parts: &[Part]) -> io::Result<()> {
 
 async fn account_report(part: &Part) -> Option<AccountReport> {
     let (reply, answer) = oneshot::channel();
-    part.account.send(AccountMessage::Report(reply)).ok()?;
+    timeout(PATIENCE, part.account.send(AccountMessage::Report(reply))).await.ok()?.ok()?;
     timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
 async fn room_report(part: &Part) -> Option<RoomReport> {
     let (reply, answer) = oneshot::channel();
-    part.room.send(RoomMessage::Report(reply)).ok()?;
+    timeout(PATIENCE, part.room.send(RoomMessage::Report(reply))).await.ok()?.ok()?;
     timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
@@ -302,15 +328,21 @@ fn signalling(report: &AccountReport) -> Option<Signalling> {
 async fn status(parts: &[Part]) -> Status {
     let mut accounts = Vec::new();
     for part in parts {
-        let (Some(report), Some(room)) = (account_report(part).await, room_report(part).await) else { continue };
+        let (report, room) = (account_report(part).await, room_report(part).await);
         accounts.push(AccountStatus {
-            signalling: signalling(&report),
-            account: report.line.account,
-            registered: report.line.registered,
-            registration: report.line.registration,
+            account: part.account_name.clone(),
+            registered: report.as_ref().is_some_and(|report| report.line.registered),
+            registration: match &report {
+                Some(report) => report.line.registration.clone(),
+                None => "the account's task does not answer".to_owned(),
+            },
+            signalling: report.as_ref().and_then(signalling),
             room: part.room_name.clone(),
-            galene: room.listener.map_or("idle", |listener| listener.state).to_owned(),
-            calls: report.line.calls.len(),
+            galene: match room {
+                Some(room) => room.listener.map_or("idle", |listener| listener.state).to_owned(),
+                None => "the room's task does not answer".to_owned(),
+            },
+            calls: report.map_or(0, |report| report.line.calls.len()),
         });
     }
     Status { schema_version: SCHEMA_VERSION, version: env!("CARGO_PKG_VERSION").to_owned(), accounts }
@@ -367,9 +399,8 @@ fn rtp(leg: &LegReport) -> Rtp {
 async fn hang_up(parts: &[Part], call: CallNumber) -> bool {
     for part in parts {
         let (reply, answer) = oneshot::channel();
-        if part.account.send(AccountMessage::HangUp(call, reply)).is_ok()
-            && matches!(timeout(PATIENCE, answer).await, Ok(Ok(true)))
-        {
+        let asked = timeout(PATIENCE, part.account.send(AccountMessage::HangUp(call, reply))).await;
+        if matches!(asked, Ok(Ok(()))) && matches!(timeout(PATIENCE, answer).await, Ok(Ok(true))) {
             return true;
         }
     }
@@ -385,8 +416,90 @@ pub async fn ask<A: for<'a> Deserialize<'a>>(path: &Path, question: &Question) -
     stream.write_all(line.as_bytes()).await.map_err(not_running)?;
     let mut answer = String::new();
     match timeout(3 * PATIENCE, stream.read_to_string(&mut answer)).await {
+        Ok(Ok(0)) => Err(AdminError::Answer("none at all".to_owned())),
         Ok(Ok(_)) => serde_json::from_str(&answer).map_err(|error| AdminError::Answer(error.to_string())),
         Ok(Err(error)) => Err(not_running(error)),
         Err(_) => Err(AdminError::Answer("none within 15 s".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("galene-sips-admin-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        directory.join("admin.socket")
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_ours_alone_and_goes_with_the_program() {
+        let path = place("mode");
+        let socket = AdminSocket::open(&path).await.unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert!(matches!(AdminSocket::open(&path).await, Err(AdminError::Running { .. })));
+        drop(socket);
+        assert!(!path.exists());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_user_gets_no_answer() {
+        let path = place("uid");
+        let mut socket = AdminSocket::open(&path).await.unwrap();
+        socket.uid = socket.uid.wrapping_add(1); // from now on we are another user
+        let server = tokio::spawn(socket.serve(Vec::new()));
+        let answer = ask::<Status>(&path, &Question::Status).await;
+        assert!(matches!(answer, Err(AdminError::Answer(_) | AdminError::NotRunning { .. })), "{answer:?}");
+        server.abort();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dead_programs_socket_is_replaced_and_nothing_else_is() {
+        let path = place("stale");
+        DirBuilder::new().mode(0o700).create(path.parent().unwrap()).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let socket = AdminSocket::open(&path).await.unwrap();
+        drop(socket);
+        fs::write(&path, "precious").unwrap();
+        assert!(AdminSocket::open(&path).await.is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_others_can_enter_is_no_place_for_it() {
+        let path = place("open");
+        let directory = path.parent().unwrap();
+        DirBuilder::new().mode(0o755).create(directory).unwrap();
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+        let error = AdminSocket::open(&path).await.err().unwrap().to_string();
+        assert!(error.contains("chmod 700"), "{error}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_question_without_an_end_or_a_sense_is_not_answered() {
+        let path = place("noise");
+        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new()));
+        for noise in ["x".repeat(100_000), "{}\n".to_owned(), "\n".to_owned()] {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let _ = stream.write_all(noise.as_bytes()).await; // it may hang up in the middle
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            assert_eq!(answer, "");
+        }
+        assert!(ask::<Status>(&path, &Question::Status).await.is_ok());
+        server.abort();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

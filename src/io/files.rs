@@ -2,7 +2,8 @@
 //!
 //! A file with a secret must be readable by its owner alone. Secrets come from files and standard input, never from the command line.
 
-use crate::config::{Config, ConfigError, Date, File, FileError, Files, Room};
+use super::tls::Trust;
+use crate::config::{Address, Config, ConfigError, Date, File, FileError, Files, GroupCredentials, Room};
 use crate::galene::GroupAddress;
 use crate::secret::Secret;
 use std::env;
@@ -51,9 +52,37 @@ pub fn group(room: &Room) -> Result<GroupAddress, ConfigError> {
     })
 }
 
-/// What the configuration cannot check itself, since it knows nothing of Galène.
+/// The token of an invitation.
+pub fn token<'a>(group: &'a GroupAddress, account: &Address) -> Result<&'a Secret<String>, ConfigError> {
+    group.token().ok_or_else(|| ConfigError {
+        file: format!("[[room]] of {account}").into(),
+        line: 0,
+        what: "the invitation has no token".to_owned(),
+        remedy: "Copy the invitation from Galène again".to_owned(),
+    })
+}
+
+/// The authorities that count: those of a `ca_file` alone, or the public ones.
+pub fn authorities(ca_file: Option<&Path>) -> Result<Trust, ConfigError> {
+    let Some(file) = ca_file else { return Ok(Trust::public()) };
+    Trust::only(file).map_err(|error| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what: format!("ca_file cannot be used: {error}"),
+        remedy: "Name a file with the authority's certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned(),
+    })
+}
+
+/// What the configuration cannot check itself, since it knows nothing of Galène and TLS.
 fn checked(config: Config) -> Result<Config, ConfigError> {
-    config.rooms.iter().try_for_each(|room| group(room).map(drop))?;
+    for room in &config.rooms {
+        let address = group(room)?;
+        if matches!(room.credentials, GroupCredentials::Invitation) {
+            token(&address, &room.account)?;
+        }
+        authorities(room.ca_file.as_deref())?;
+    }
+    config.accounts.iter().try_for_each(|account| authorities(account.ca_file.as_deref()).map(drop))?;
     Ok(config)
 }
 
@@ -73,20 +102,22 @@ pub fn quick_start(quick: &QuickStart) -> Result<Config, ConfigError> {
             "Put one of them into a file",
         ));
     }
-    let invitation = secret(&quick.group_file).map_err(|error| {
-        fail(&quick.group_file, format!("the file {error}"), "It holds the group's invitation, one line; chmod 600")
-    })?;
+    let read = |file: &Path, holds: &str| {
+        secret(file)
+            .map_err(|error| fail(file, format!("it {error}"), &format!("It holds {holds}, one line; chmod 600")))
+    };
+    let password = read(&quick.password_file, "the account's password")?;
+    let invitation = read(&quick.group_file, "the group's invitation")?;
     let text = format!(
-        "[[account]]\naddress = {account}\npassword_file = {password}\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
+        "[[account]]\naddress = {account}\npassword_file = \"-\"\n[[room]]\ngroup = {group}\naccount = {account}\n[store]\ndirectory = {store}\n",
         account = quoted(&quick.account),
-        password = quoted(&quick.password_file.to_string_lossy()),
         group = quoted(invitation.expose().trim()),
         store = quoted(&state_directory().to_string_lossy()),
     );
-    let text = Secret::new(text);
-    // relative paths of the command line are relative to where the user stands
-    let path = env::current_dir().unwrap_or_default().join("command-line");
-    checked(Config::parse(File { path: &path, text: text.expose(), readable_by_others: false }, today(), &Disk)?)
+    let (text, path) = (Secret::new(text), Path::new("command line"));
+    let file = File { path, text: text.expose(), readable_by_others: false };
+    let config = Config::parse(file, today(), &Given { password }).map_err(|error| ConfigError { line: 0, ..error })?;
+    checked(config)
 }
 
 /// The admin socket of this configuration.
@@ -129,7 +160,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 
 fn secret(path: &Path) -> Result<Secret<String>, FileError> {
     let unreadable = |error: std::io::Error| FileError::Unreadable(error.to_string());
-    if path.file_name().is_some_and(|name| name == "-") {
+    if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().take(LARGEST_FILE).read_to_string(&mut text).map_err(unreadable)?;
         return Ok(Secret::new(text));
@@ -154,5 +185,20 @@ impl Files for Disk {
         // systemd makes these readable by the service alone, by means that the mode does not always show
         let unreadable = |error: std::io::Error| FileError::Unreadable(error.to_string());
         read_text(&Path::new(&directory).join(name)).map(Secret::new).map_err(unreadable)
+    }
+}
+
+/// What the command line gave in place of files.
+struct Given {
+    password: Secret<String>,
+}
+
+impl Files for Given {
+    fn secret(&self, _path: &Path) -> Result<Secret<String>, FileError> {
+        Ok(self.password.duplicate())
+    }
+
+    fn credential(&self, _name: &str) -> Result<Secret<String>, FileError> {
+        Err(FileError::NoCredentials)
     }
 }

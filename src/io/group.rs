@@ -137,34 +137,41 @@ pub enum FromGroup {
     Closed(String),
 }
 
-/// Carries messages both ways until either side ends it. `deliver` hands a message to the room and says whether it is still there.
-pub async fn carry(
+/// Carries messages both ways until either side ends it. A reader that is behind makes the server wait.
+pub async fn carry<Letter>(
     socket: GroupSocket,
-    mut outgoing: mpsc::UnboundedReceiver<ToGroup>,
-    deliver: impl Fn(FromGroup) -> bool,
+    mut outgoing: mpsc::Receiver<ToGroup>,
+    reader: &mpsc::Sender<Letter>,
+    letter: impl Fn(FromGroup) -> Letter,
 ) {
     let mut websocket = socket.websocket;
     let why = loop {
         tokio::select! {
             incoming = websocket.next() => match incoming {
-                Some(Ok(Message::Text(text))) => if !deliver(FromGroup::Text(text.to_string())) { return },
+                Some(Ok(Message::Text(text))) => if reader.send(letter(FromGroup::Text(text.to_string()))).await.is_err() { return },
                 Some(Ok(Message::Close(_))) | None => break "the conference server closed the connection".to_owned(),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break format!("the connection to the conference server broke: {error}"),
             },
             message = outgoing.recv() => match message {
-                Some(ToGroup::Text(text)) => if let Err(error) = websocket.send(Message::text(text)).await {
-                    break format!("the connection to the conference server broke: {error}");
+                Some(ToGroup::Text(text)) => match timeout(PATIENCE, websocket.send(Message::text(text))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break format!("the connection to the conference server broke: {error}"),
+                    Err(_) => break "the conference server takes no more messages".to_owned(),
                 },
                 Some(ToGroup::Close(code)) => {
                     let frame = CloseFrame { code: code.into(), reason: "".into() };
                     // the server's own close may take a moment; nobody waits for it longer than that
-                    let _ = timeout(Duration::from_secs(1), async { websocket.close(Some(frame)).await.ok(); while let Some(Ok(_)) = websocket.next().await {} }).await;
+                    let goodbye = async {
+                        let _ = websocket.close(Some(frame)).await;
+                        while let Some(Ok(_)) = websocket.next().await {}
+                    };
+                    let _ = timeout(Duration::from_secs(1), goodbye).await;
                     return;
                 }
                 None => return,
             },
         }
     };
-    deliver(FromGroup::Closed(why));
+    let _ = reader.send(letter(FromGroup::Closed(why))).await; // a room that is gone need not know
 }

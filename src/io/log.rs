@@ -21,7 +21,7 @@ pub enum Format {
 /// of its libraries only warnings are shown.
 pub fn start(level: &str, format: Format) {
     let filter = EnvFilter::new(format!("warn,galene_sips={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Cleaned).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Cleaned(format)).with_target(false);
     let started = match format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
@@ -32,23 +32,24 @@ pub fn start(level: &str, format: Format) {
 }
 
 /// Standard error, with whatever could command a terminal or forge a line made visible.
-struct Cleaned;
+struct Cleaned(Format);
 
 impl<'a> MakeWriter<'a> for Cleaned {
     type Writer = CleanWriter;
 
     fn make_writer(&'a self) -> CleanWriter {
-        CleanWriter { colours: io::stderr().is_terminal() }
+        CleanWriter { format: self.0, colours: io::stderr().is_terminal() }
     }
 }
 
 struct CleanWriter {
+    format: Format,
     colours: bool,
 }
 
 impl Write for CleanWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(clean(&String::from_utf8_lossy(line), self.colours).as_bytes())?;
+        io::stderr().write_all(clean(&String::from_utf8_lossy(line), self.format, self.colours).as_bytes())?;
         Ok(line.len())
     }
 
@@ -58,7 +59,7 @@ impl Write for CleanWriter {
 }
 
 /// The subscriber ends each line itself and, on a terminal, colours it; all other control characters came from outside.
-fn clean(line: &str, colours: bool) -> String {
+fn clean(line: &str, format: Format, colours: bool) -> String {
     let (body, end) = match line.strip_suffix('\n') {
         Some(body) => (body, "\n"),
         None => (line, ""),
@@ -66,26 +67,39 @@ fn clean(line: &str, colours: bool) -> String {
     let mut out = String::with_capacity(line.len());
     for c in body.chars() {
         match c {
-            '\u{1b}' if colours => out.push(c),
-            c if c.is_control() || is_bidi(c) => out.extend(c.escape_unicode()),
+            '\u{1b}' if colours && format == Format::Text => out.push(c),
+            // a JSON string has only this escape, and all of these characters fit into it (RFC 8259 §7)
+            c if is_forbidden(c) && format == Format::Json => out += &format!("\\u{:04x}", u32::from(c)),
+            c if is_forbidden(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out + end
 }
 
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Control characters, and those that turn the direction of writing around.
+fn is_forbidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
     use super::*;
 
     #[test]
     fn nothing_from_outside_can_forge_a_line_or_command_a_terminal() {
         let line = "peer=\"x\r\n INFO forged\u{1b}[2J\u{202e}\"\n";
-        let cleaned = clean(line, false);
+        let cleaned = clean(line, Format::Text, false);
         assert_eq!(cleaned, "peer=\"x\\u{d}\\u{a} INFO forged\\u{1b}[2J\\u{202e}\"\n");
+    }
+
+    #[test]
+    fn cleaned_json_is_still_json_and_says_the_same() {
+        let line = "{\"peer\":\"x\u{85}\u{202e}\"}\n";
+        let cleaned = clean(line, Format::Json, true);
+        assert_eq!(cleaned, "{\"peer\":\"x\\u0085\\u202e\"}\n");
+        let value: serde_json::Value = serde_json::from_str(&cleaned).unwrap();
+        assert_eq!(value["peer"], "x\u{85}\u{202e}");
     }
 }

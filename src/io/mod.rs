@@ -6,6 +6,7 @@
 pub mod account;
 pub mod admin;
 pub mod files;
+pub mod flow;
 pub mod group;
 pub mod log;
 pub mod ports;

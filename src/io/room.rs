@@ -20,11 +20,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 /// Larger than any datagram that is spoken here; longer ones are cut and then do not authenticate.
 const LONGEST_DATAGRAM: usize = 2048;
+
+/// So many messages may wait in either direction of a WebSocket: a joining client sends and gets a handful at once. A server
+/// that sends more has to wait; one that takes fewer is gone.
+const MOST_WAITING: usize = 256;
 
 /// What a dialog, or the administrator, asks of a room.
 pub enum RoomMessage {
@@ -49,7 +55,7 @@ enum FromWebSocket {
 
 struct WebSocket {
     generation: u64,
-    to: mpsc::UnboundedSender<ToGroup>,
+    to: mpsc::Sender<ToGroup>,
     server: Option<SocketAddr>,
 }
 
@@ -68,7 +74,9 @@ struct Task {
     streams: HashMap<(ConnectionId, StreamId), UdpSocket>,
     websockets: HashMap<ConnectionId, WebSocket>,
     generation: u64,
-    incoming: mpsc::UnboundedSender<(ConnectionId, u64, FromWebSocket)>,
+    incoming: mpsc::Sender<(ConnectionId, u64, FromWebSocket)>,
+    /// One for each WebSocket, until it has said goodbye.
+    carriers: JoinSet<()>,
     /// Where the next look at the sockets begins, so that a busy one does not starve the others.
     turn: usize,
 }
@@ -78,10 +86,10 @@ pub async fn run(
     room: Room,
     address: Arc<GroupAddress>,
     trust: Trust,
-    mut messages: mpsc::UnboundedReceiver<RoomMessage>,
+    mut messages: mpsc::Receiver<RoomMessage>,
     events: mpsc::UnboundedSender<RoomEvent>,
 ) {
-    let (incoming, mut from_websockets) = mpsc::unbounded_channel();
+    let (incoming, mut from_websockets) = mpsc::channel(MOST_WAITING);
     let mut task = Task {
         room,
         address,
@@ -92,6 +100,7 @@ pub async fn run(
         websockets: HashMap::new(),
         generation: 0,
         incoming,
+        carriers: JoinSet::new(),
         turn: 0,
     };
     let mut buffer = [0u8; LONGEST_DATAGRAM];
@@ -99,7 +108,7 @@ pub async fn run(
     loop {
         task.carry_out().await;
         if !open && task.room.is_empty() {
-            return;
+            break;
         }
         let wake = task.room.wake().unwrap_or_else(|| super::now() + Duration::from_secs(3600));
         tokio::select! {
@@ -114,6 +123,10 @@ pub async fn run(
             () = sleep_until(wake.into()) => task.room.handle_timeout(super::now()),
         }
     }
+    // the last messages and close frames; nobody listens to what comes back
+    drop(from_websockets);
+    task.websockets.clear();
+    while task.carriers.join_next().await.is_some() {}
 }
 
 impl Task {
@@ -196,9 +209,9 @@ impl Task {
                     }
                 }
                 Output::OpenWebSocket(connection) => self.open_websocket(connection),
-                Output::Text(connection, text) => self.to_group(connection, ToGroup::Text(text)),
+                Output::Text(connection, text) => self.tell_group(connection, ToGroup::Text(text)),
                 Output::CloseWebSocket(connection, code) => {
-                    self.to_group(connection, ToGroup::Close(code));
+                    self.tell_group(connection, ToGroup::Close(code));
                     self.websockets.remove(&connection);
                     self.streams.retain(|(owner, _), _| *owner != connection);
                 }
@@ -230,33 +243,45 @@ impl Task {
         }
     }
 
-    fn to_group(&self, connection: ConnectionId, message: ToGroup) {
-        if let Some(websocket) = self.websockets.get(&connection) {
-            let _ = websocket.to.send(message); // if its task has ended, it has said so already
+    fn tell_group(&mut self, connection: ConnectionId, message: ToGroup) {
+        let Some(websocket) = self.websockets.get(&connection) else { return };
+        // if its task has ended, it has said so already
+        if let Err(TrySendError::Full(_)) = websocket.to.try_send(message) {
+            self.websockets.remove(&connection);
+            self.room.websocket_failed(super::now(), connection, "the conference server takes no more messages", false);
         }
     }
 
     fn open_websocket(&mut self, connection: ConnectionId) {
         self.generation += 1;
         let generation = self.generation;
-        let (to, outgoing) = mpsc::unbounded_channel();
+        let (to, mut outgoing) = mpsc::channel(MOST_WAITING);
         self.websockets.insert(connection, WebSocket { generation, to, server: None });
         let (address, trust, incoming) = (Arc::clone(&self.address), self.trust.clone(), self.incoming.clone());
-        tokio::spawn(async move {
-            let tell = |what| incoming.send((connection, generation, what)).is_ok();
-            match group::open(&address, &trust).await {
-                Err(error) => {
-                    tell(FromWebSocket::Failed { why: error.why, permanent: error.permanent });
-                }
+        while let Some(ended) = self.carriers.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task of a WebSocket");
+            }
+        }
+        self.carriers.spawn(async move {
+            let opened = tokio::select! {
+                opened = group::open(&address, &trust) => opened,
+                _ = outgoing.recv() => return, // before it is open there is only one thing to say: forget it
+            };
+            let (news, socket) = match opened {
                 Ok(socket) => {
-                    if tell(FromWebSocket::Opened { group: socket.group.clone(), server: socket.server }) {
-                        let deliver = |message| match message {
-                            FromGroup::Text(text) => tell(FromWebSocket::Text(text)),
-                            FromGroup::Closed(why) => tell(FromWebSocket::Failed { why, permanent: false }),
-                        };
-                        group::carry(socket, outgoing, deliver).await;
-                    }
+                    (FromWebSocket::Opened { group: socket.group.clone(), server: socket.server }, Some(socket))
                 }
+                Err(error) => (FromWebSocket::Failed { why: error.why, permanent: error.permanent }, None),
+            };
+            if incoming.send((connection, generation, news)).await.is_ok()
+                && let Some(socket) = socket
+            {
+                let letter = |message| match message {
+                    FromGroup::Text(text) => (connection, generation, FromWebSocket::Text(text)),
+                    FromGroup::Closed(why) => (connection, generation, FromWebSocket::Failed { why, permanent: false }),
+                };
+                group::carry(socket, outgoing, &incoming, letter).await;
             }
         });
     }
@@ -284,11 +309,13 @@ async fn bind_towards(server: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)>
 }
 
 fn receive_from(socket: &UdpSocket, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<(SocketAddr, usize)> {
-    loop {
+    // an error is that of an earlier packet (ICMP): the next read is a new one
+    for _ in 0..8 {
         let mut read = ReadBuf::new(buffer);
-        // an error is that of an earlier packet (ICMP): the next read is a new one
         if let Ok(from) = ready!(socket.poll_recv_from(context, &mut read)) {
             return Poll::Ready((from, read.filled().len()));
         }
     }
+    context.waker().wake_by_ref(); // so many at once must not keep everything else from running
+    Poll::Pending
 }

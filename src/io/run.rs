@@ -7,7 +7,7 @@ use super::log;
 use super::ports::PortPool;
 use super::room::{self};
 use super::store::{Store, StoreError};
-use super::tls::{SipIdentity, TlsError, Trust};
+use super::tls::SipIdentity;
 use super::{SystemRandomness, wall_clock};
 use crate::call::{Line, LineConfig};
 use crate::config::{Account, AccountSecret, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat};
@@ -16,12 +16,11 @@ use crate::room::{Room, RoomConfig};
 use crate::sip::digest::{Algorithm, Password};
 use crate::sip::{Agent, AgentConfig, Host, Params, SipUri};
 use crate::units::CallNumbers;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 /// SIP over TLS (RFC 3261 §19.1.2).
@@ -30,8 +29,11 @@ const SIPS_PORT: u16 = 5061;
 /// The name of the listening client.
 const ROBOT_NAME: &str = "Phone gateway";
 
-/// Everything must be over so long after SIGTERM.
-const FAREWELL: Duration = Duration::from_millis(4500);
+/// Everything must be over so long after SIGTERM: before five seconds have passed, the program has ended.
+const FAREWELL: Duration = Duration::from_millis(4200);
+
+/// So many messages may wait for a task. Who sends more has to wait, be it a dialog or the administrator.
+const MOST_WAITING: usize = 64;
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +41,6 @@ pub enum RunError {
     /// The configuration.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// A certificate file.
-    #[error("{0}")]
-    Trust(#[from] TlsError),
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -49,8 +48,13 @@ pub enum RunError {
     #[error("{0}")]
     Admin(#[from] AdminError),
     /// The system.
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot wait for signals: {0}; this system is not one that galene-sips runs on")]
     Signals(std::io::Error),
+    /// A defect.
+    #[error(
+        "a part of the program ended by itself, so the rest was shut down; please report it with the log, and start it again"
+    )]
+    Defect,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -78,24 +82,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let Some(at) = config_rooms.iter().position(|room| room.account == account.address) else { continue };
         let room_config = config_rooms.swap_remove(at);
         let group = files::group(&room_config)?;
-        let credentials = match (room_config.credentials, group.token()) {
-            (GroupCredentials::Password { username, password }, _) => Credentials::Password { username, password },
-            (GroupCredentials::Invitation, Some(token)) => Credentials::Token(token.duplicate()),
-            (GroupCredentials::Invitation, None) => return Err(RunError::Config(no_token())),
+        let credentials = match room_config.credentials {
+            GroupCredentials::Password { username, password } => Credentials::Password { username, password },
+            GroupCredentials::Invitation => Credentials::Token(files::token(&group, &room_config.account)?.duplicate()),
         };
         let room_name = group.to_string();
         let room = Room::new(
             RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock() },
             Box::new(SystemRandomness::default()),
         );
-        let (room_messages, room_inbox) = mpsc::unbounded_channel();
+        let (room_messages, room_inbox) = mpsc::channel(MOST_WAITING);
         let (room_events, room_outbox) = mpsc::unbounded_channel();
-        let trust = authorities(room_config.ca_file.as_deref())?;
+        let trust = files::authorities(room_config.ca_file.as_deref())?;
         rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
 
-        let (account_messages, account_inbox) = mpsc::unbounded_channel();
+        let (account_messages, account_inbox) = mpsc::channel(MOST_WAITING);
         let instance = store.instance_id(&account.address.to_string(), &mut SystemRandomness::default())?;
-        let trust = authorities(account.ca_file.as_deref())?;
+        let trust = files::authorities(account.ca_file.as_deref())?;
         let settings = AccountSettings {
             account: account.address.to_string(),
             host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
@@ -106,6 +109,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             bind: config.media.bind.clone(),
             public_address: config.media.public_address,
         };
+        let account_name = account.address.to_string();
         let line_config = LineConfig { account: account.address.to_string(), rules: account.rules.clone(), most_calls };
         let agent = Agent::new(agent_config(account, instance), Box::new(SystemRandomness::default()));
         let line = Line::new(line_config, agent, numbers.clone(), Box::new(SystemRandomness::default()));
@@ -118,23 +122,26 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             account_inbox,
             Box::new(SystemRandomness::default()),
         ));
-        parts.push(Part { room_name, account: account_messages, room: room_messages });
+        parts.push(Part { account_name, room_name, account: account_messages, room: room_messages });
     }
 
     let admin = tokio::spawn(admin.serve(parts.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = parts.len(), socket = %config.admin_socket.display(), "running");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    // neither an account nor a room ends before it is told to
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = accounts.join_next() => Err(defect("an account", ended)),
+        Some(ended) = rooms.join_next() => Err(defect("a room", ended)),
+    };
     tracing::info!("shutting down: ending calls, un-registering, leaving the groups");
-    for part in &parts {
-        let _ = part.account.send(AccountMessage::ShutDown); // a task that has ended needs no farewell
-    }
-    admin.abort();
-    let _ = admin.await; // lets the socket's file be removed
-    drop(parts);
     let all_over = async {
+        for part in &parts {
+            let _ = part.account.send(AccountMessage::ShutDown).await; // a task that has ended needs no farewell
+        }
+        drop(parts);
+        admin.abort();
+        let _ = admin.await; // lets the socket's file be removed
         while accounts.join_next().await.is_some() {}
         while rooms.join_next().await.is_some() {}
     };
@@ -142,20 +149,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tracing::warn!("not everything could be ended properly in time");
     }
     tracing::info!("stopped");
-    Ok(())
+    outcome
 }
 
-fn authorities(file: Option<&Path>) -> Result<Trust, TlsError> {
-    file.map_or_else(|| Ok(Trust::public()), Trust::only)
-}
-
-fn no_token() -> ConfigError {
-    ConfigError {
-        file: "[[room]] group".into(),
-        line: 0,
-        what: "the invitation has no token".to_owned(),
-        remedy: "Copy the invitation from Galène again".to_owned(),
-    }
+fn defect(what: &str, ended: Result<(), JoinError>) -> RunError {
+    tracing::error!(what, ?ended, "a task ended by itself");
+    RunError::Defect
 }
 
 fn agent_config(account: Account, instance: String) -> AgentConfig {

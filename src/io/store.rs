@@ -3,30 +3,52 @@
 //! Written to a temporary file, synced and renamed, so that a crash leaves the old state or the new one. 0600 in a 0700 directory.
 
 use crate::units::Random;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// The directory of `[store]`.
-#[derive(Clone, Debug)]
+/// The directory of `[store]`, ours alone as long as this lives.
+#[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
+    _lock: File,
 }
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use {path}: {source}; [store] directory must be writable by the program")]
-pub struct StoreError {
-    path: String,
-    source: io::Error,
+pub enum StoreError {
+    /// What the system says.
+    #[error("cannot use {path}: {source}; set `directory` in [store] to one that the program may write to")]
+    Unusable {
+        /// Which file or directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two programs with one instance id would take each other's calls.
+    #[error(
+        "another galene-sips is running with the store {path}; end it first, or give this one a [store] of its own"
+    )]
+    InUse {
+        /// The directory.
+        path: String,
+    },
 }
 
 impl Store {
     /// Opens the directory, and makes it if need be.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| failed(directory, source))?;
-        Ok(Store { directory: directory.to_owned() })
+        let lock_path = directory.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(|source| failed(&lock_path, source))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Store { directory: directory.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.display().to_string() }),
+            Err(TryLockError::Error(source)) => Err(failed(&lock_path, source)),
+        }
     }
 
     /// The account's instance id, the same for ever: `urn:uuid:…` (RFC 4122 §4.4).
@@ -45,7 +67,7 @@ impl Store {
 }
 
 fn failed(path: &Path, source: io::Error) -> StoreError {
-    StoreError { path: path.display().to_string(), source }
+    StoreError::Unusable { path: path.display().to_string(), source }
 }
 
 /// All of `bytes` or nothing, even if the machine stops in between.
@@ -118,6 +140,16 @@ mod tests {
         for entry in fs::read_dir(&directory).unwrap() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
         }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn one_store_serves_one_program_at_a_time() {
+        let directory = fresh_directory("lock");
+        let store = Store::open(&directory).unwrap();
+        assert!(matches!(Store::open(&directory), Err(StoreError::InUse { .. })));
+        drop(store);
+        assert!(Store::open(&directory).is_ok());
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -4,7 +4,9 @@
 //! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. For Galène the ordinary WebPKI rules
 //! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
 
-use crate::policy::{self, Chain, MayAuthenticate, MayConnect, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict};
+use crate::policy::{
+    self, Chain, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
+};
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,10 +16,14 @@ use rustls::crypto::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, ProtocolVersion,
+    RootCertStore, SignatureScheme,
+};
 use sha2::{Digest as _, Sha256};
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -76,8 +82,8 @@ pub enum TlsError {
     #[error("{0}")]
     Refused(policy::Refusal),
     /// A file of certificates cannot be read.
-    #[error("cannot read certificates from {0}: {1}")]
-    TrustFile(String, String),
+    #[error("{1}")]
+    TrustFile(PathBuf, String),
 }
 
 impl Trust {
@@ -88,7 +94,7 @@ impl Trust {
 
     /// Only the authorities in a PEM file; the public ones do not count beside them.
     pub fn only(file: &Path) -> Result<Self, TlsError> {
-        let fail = |why: String| TlsError::TrustFile(file.display().to_string(), why);
+        let fail = |why: String| TlsError::TrustFile(file.to_owned(), why);
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fail(error.to_string()))? {
             let certificate = certificate.map_err(|error| fail(error.to_string()))?;
@@ -125,7 +131,16 @@ pub async fn connect_sip(
     config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
     config.alpn_protocols = Vec::new();
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
-    let stream = handshake(address, name, config).await.map_err(fail)?;
+    let stream = match handshake(address, name, config).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let verdict = unfit(&error, identity).map(|peer| policy::judge(rules, &peer));
+            return Err(match verdict {
+                Some(Verdict::Refused(refusal)) => TlsError::Refused(refusal),
+                _ => fail(error.to_string()),
+            });
+        }
+    };
 
     let (_, session) = stream.get_ref();
     let version = session.protocol_version();
@@ -160,7 +175,7 @@ pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Resu
     let config = versions(&provider)?.with_root_certificates(Arc::clone(&trust.0)).with_no_client_auth();
     let name =
         ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
-    handshake(address, name, config).await.map_err(fail)
+    handshake(address, name, config).await.map_err(|error| fail(error.to_string()))
 }
 
 fn versions(
@@ -175,17 +190,38 @@ async fn handshake(
     address: SocketAddr,
     name: ServerName<'static>,
     config: ClientConfig,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> io::Result<TlsStream<TcpStream>> {
     let attempt = async {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     };
     match timeout(PATIENCE, attempt).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))),
     }
+}
+
+/// The facts of a handshake that failed because of what the server is, not because of the network: then `policy` has
+/// the sentence for it. What was not seen counts as bad.
+fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
+    let version = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => TlsVersion::Older,
+        // no older version gets as far as to a certificate
+        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => TlsVersion::Tls12,
+        _ => return None,
+    };
+    Some(TlsPeer {
+        expected: identity.expected_name.clone(),
+        version,
+        chain: Chain::Invalid,
+        name: Name::Wrong,
+        pin: if identity.pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
+        validity: Validity::Valid,
+    })
 }
 
 /// Takes down what a SIP server's certificate is, and lets the handshake go on: the verdict is `policy`'s, on facts.
@@ -251,7 +287,7 @@ impl Observer {
             Err(webpki::Error::UnknownIssuer) if signed_by_itself(leaf, self.algorithms.all) => Chain::SelfSigned,
             Err(webpki::Error::UnknownIssuer) => Chain::UnknownIssuer,
             // OpenSSL's own self-signed certificates call themselves an authority
-            Err(webpki::Error::CaUsedAsEndEntity) => Chain::SelfSigned,
+            Err(webpki::Error::CaUsedAsEndEntity) if certificate.issuer() == certificate.subject() => Chain::SelfSigned,
             Err(_) => Chain::Invalid,
         };
         (chain, validity)
@@ -289,7 +325,7 @@ impl ServerCertVerifier for Observer {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let peer = self
             .observe(end_entity, intermediates, now)
-            .map_err(|_| rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
+            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
         Ok(ServerCertVerified::assertion())
     }

@@ -504,3 +504,6 @@ impl Uplink {
         self.marker = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

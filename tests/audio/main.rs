@@ -54,6 +54,7 @@ fn loss_and_reordering_conceal_what_was_lost_and_hardly_more() {
             assert!(concealed <= outcome.lost + outcome.sent / 100);
             assert!(concealed >= outcome.lost * 9 / 10, "what is lost must show");
             assert_eq!(statistics.concealed, concealed as u64);
+            assert!(codec != Codec::Opus || statistics.recovered > statistics.lost / 2, "error correction is used");
             assert_eq!(outcome.count(Heard::Silence, 1.0..59.0), 0);
         }
     }

@@ -4,16 +4,20 @@ use crate::simulation::{Packet, listen};
 use galene_sips::audio::{Codec, Encoder, Heard, Statistics, Talker};
 use galene_sips::units::SampleRate::{self, Hz8000, Hz48000};
 use galene_sips_lab::measure::tone_share;
-use galene_sips_lab::sound::{Dice, sine};
+use galene_sips_lab::sound::{Dice, sine, speech_like};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
 /// A tone in PCMU packets of `ms` milliseconds, sent punctually from `from` ms on.
 fn pcmu(from: f64, count: usize, ms: usize, sequence: u16, timestamp: u32) -> Vec<Packet> {
-    let tone = sine(8_000, 500.0, 0.3, count * ms * 8);
+    pcmu_of(&sine(8_000, 500.0, 0.3, count * ms * 8), from, ms, sequence, timestamp)
+}
+
+/// Any sound in such packets.
+fn pcmu_of(sound: &[i16], from: f64, ms: usize, sequence: u16, timestamp: u32) -> Vec<Packet> {
     let mut encoder = Encoder::new(Codec::Pcmu, Hz8000).unwrap();
     let mut octets: Vec<u8> = Vec::new();
-    for frame in tone.chunks(160) {
+    for frame in sound.chunks(160) {
         let mut whole = frame.to_vec();
         whole.resize(160, 0);
         octets.extend(&encoder.encode(&whole).unwrap()[..frame.len()]);
@@ -207,6 +211,43 @@ fn malformed_opus_is_concealed() {
     assert_eq!(talker.statistics().malformed, 3);
     assert_eq!(spent(&heard, Heard::Concealed), 60);
     assert!(heard[100..].iter().all(|&heard| heard == Heard::Sound));
+}
+
+#[test]
+fn what_was_lost_is_not_played_when_it_comes_after_the_talker_has_stopped() {
+    let mut packets = pcmu(0.0, 100, 20, 1_000, 0);
+    packets[90].at = 2_700.0;
+    let (heard, _, statistics) = hear(packets, 4_000.0);
+    assert_eq!(statistics.late, 1);
+    assert!(heard[120..].iter().all(|&heard| heard == Heard::Silence));
+}
+
+#[test]
+fn a_long_packet_that_comes_during_its_concealment_is_played_from_there_on() {
+    let mut packets = pcmu_of(&speech_like(8_000, 96_000, 2), 0.0, 60, 1_000, 0);
+    // some jitter, so that a packet waits longer than the next one takes to come
+    packets.iter_mut().step_by(10).for_each(|packet| packet.at += 25.0);
+    let punctual = hear(packets.clone(), 12_000.0).1;
+    // the next one overtakes it
+    packets[155].at += 80.0;
+    let (heard, pcm, statistics) = hear(packets, 12_000.0);
+    assert_eq!((statistics.late, statistics.lost), (0, 0), "{statistics:?}");
+    assert!([20, 40].contains(&spent(&heard[..590], Heard::Concealed)), "{statistics:?}");
+    // not a sample more or less than without the mishap
+    assert_eq!(pcm[80_000..94_000], punctual[80_000..94_000]);
+}
+
+#[test]
+fn a_gap_of_400_ms_is_guessed_at_for_100_ms_and_then_silent() {
+    let mut packets = pcmu(0.0, 100, 20, 1_000, 0);
+    packets.retain(|packet| !(1_050..1_070).contains(&packet.sequence));
+    for packet in &mut packets[50..] {
+        // the network speeds up in this moment, so what follows the gap is here before it
+        packet.at -= 400.0;
+    }
+    let (heard, _, statistics) = hear(packets, 1_500.0);
+    assert!(spent(&heard, Heard::Concealed) <= 100, "{statistics:?}");
+    assert!(spent(&heard[45..], Heard::Silence) >= 200, "{statistics:?}");
 }
 
 fn any_codec() -> impl Strategy<Value = (Codec, SampleRate)> {

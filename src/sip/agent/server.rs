@@ -73,7 +73,7 @@ impl Agent {
         match request.method.as_str() {
             "OPTIONS" => Ok(None),
             "INVITE" => {
-                check_body(request)?;
+                check_description(request)?;
                 if self.dialogs.len() >= MAX_DIALOGS {
                     return Err(self.busy());
                 }
@@ -113,7 +113,7 @@ impl Agent {
         // RFC 3261 §14.2 and RFC 3311 §5.2.
         let offers = request.method == Method::INVITE || (request.method == Method::UPDATE && !request.body.is_empty());
         if offers {
-            check_body(request)?;
+            check_description(request)?;
             let busy = dialog.their_invite.is_some()
                 || dialog.their_update.is_some()
                 || dialog.unacknowledged.len() >= MAX_UNACKNOWLEDGED;
@@ -429,7 +429,27 @@ fn check_extensions(request: &Request) -> Result<(), Reply> {
     Err(Reply::new(420, "Bad Extension").with_header("Unsupported", unknown.join(", ")))
 }
 
-/// RFC 3261 §8.2.3: a body is a session description as it is.
+/// Descriptions go both ways or not at all (RFC 3261 §8.2.3, §20.1).
+fn check_description(request: &Request) -> Result<(), Reply> {
+    check_accept(request)?;
+    check_body(request)
+}
+
+/// The answer, or our offer, is a session description, so the caller has to take one.
+fn check_accept(request: &Request) -> Result<(), Reply> {
+    let takes = |range: &str| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(range))
+    };
+    match request.headers.get("Accept").is_none() || request.headers.list("Accept").any(takes) {
+        true => Ok(()),
+        false => {
+            Err(Reply::new(406, "Not Acceptable").with_header("Warning", warning("only application/sdp is spoken")))
+        }
+    }
+}
+
+/// A body is a session description as it is.
 fn check_body(request: &Request) -> Result<(), Reply> {
     let unsupported = || Reply::new(415, "Unsupported Media Type");
     if request.body.is_empty() {
