@@ -50,14 +50,11 @@ impl Agent {
             self.unauthenticated(now, key, response.status, refusal);
             return false;
         }
-        let mut request = transaction.request.clone();
-        transaction
-            .answered
-            .extend(answered.iter().filter(|asker| !transaction.answered.contains(asker)).copied().collect::<Vec<_>>());
-        let askers = transaction.answered.clone();
-        let purpose = transaction.purpose;
+        transaction.answered.retain(|asker| !answered.contains(asker));
+        transaction.answered.append(&mut answered);
+        let (mut request, purpose) = (transaction.request.clone(), transaction.purpose);
         let (method, uri) = (request.method.clone(), request.uri.to_string());
-        for asker in askers {
+        for asker in transaction.answered.clone() {
             request.headers.remove(asker.credentials_header());
             if let Some(value) = self.digest.credentials(&flow.proof, asker, method.as_str(), &uri, &mut *self.random) {
                 request.headers.push(asker.credentials_header(), value);

@@ -233,7 +233,11 @@ impl Agent {
         }
     }
 
-    fn cancel_if_possible(&mut self, now: Instant, key: TransactionKey) {
+    /// Sends the CANCEL that is wanted, once there is a flow and a provisional response was heard.
+    pub(super) fn cancel_if_possible(&mut self, now: Instant, key: TransactionKey) {
+        if self.flow.is_none() {
+            return;
+        }
         if let Some(cancel) = self.clients.get_mut(&key).and_then(|transaction| transaction.take_cancel(now)) {
             self.send(cancel.to_bytes());
         }
@@ -299,6 +303,7 @@ impl Agent {
         let Some(transaction) = self.clients.get(&key) else { return };
         let (method, ok) = (transaction.request.method.clone(), response.status < 300);
         let refreshes = matches!(transaction.purpose, Purpose::Refresh(_));
+        let delivered = transaction.sent == Sent::Yes;
         if let Some(dialog) = self.dialogs.get_mut(&id) {
             dialog.our_offer.take_if(|pending| *pending == key);
             if refreshes && !ok {
@@ -317,8 +322,8 @@ impl Agent {
         // RFC 3261 §12.2.1.2
         let why = match response.status {
             481 => Termination::Unknown,
-            // A phone may fail to answer the agent's own UPDATE and yet be there.
-            408 if !refreshes => Termination::NoAnswer,
+            // Without a flow nobody was asked, and a phone may fail to answer the agent's own UPDATE and yet be there.
+            408 if delivered && !refreshes => Termination::NoAnswer,
             _ => return,
         };
         if self.dialogs.contains_key(&id) {

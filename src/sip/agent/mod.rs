@@ -320,6 +320,9 @@ impl Agent {
         for bytes in waiting {
             self.send(bytes);
         }
+        for key in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.cancel_if_possible(now, key);
+        }
     }
 
     /// The connection is gone. Dialogs stay, and requests without a final response wait for the next flow.

@@ -228,8 +228,9 @@ impl ClientTransaction {
             return Expiry::NotYet;
         }
         match self.state {
-            ClientState::Proceeding if self.is_invite() && self.cancel != Cancel::Sent => {
+            ClientState::Proceeding if self.is_invite() && self.cancel == Cancel::No => {
                 self.cancel = Cancel::Wanted;
+                self.deadline = now + TIMEOUT;
                 Expiry::RangTooLong
             }
             ClientState::Calling | ClientState::Proceeding => {

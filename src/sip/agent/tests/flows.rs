@@ -166,3 +166,39 @@ fn a_call_that_is_cancelled_before_it_could_leave_never_rings() {
     assert!(world.requests(GATEWAY, "INVITE").is_empty());
     world.assert_empty();
 }
+
+#[test]
+fn a_ringing_phone_is_cancelled_even_if_the_flow_was_lost_meanwhile() {
+    for before in [true, false] {
+        let mut world = World::registered(32);
+        let body = Some(Body::sdp("v=0"));
+        let call = world.agents[GATEWAY].invite(world.now, "sip:phone@example.org", body, &Headers::new()).unwrap();
+        let Some(Event::Invite { key, dialog, .. }) = world.take(PHONE).pop() else { panic!("no INVITE") };
+        world.agents[PHONE].respond(world.now, key, Reply::new(180, "Ringing"));
+        world.deliver();
+        world.passes = Box::new(move |from, _| !(before && from == GATEWAY));
+        if before {
+            world.agents[GATEWAY].cancel(world.now, call);
+            world.deliver();
+        }
+        world.disconnect(GATEWAY);
+        world.agents[GATEWAY].cancel(world.now, call);
+        world.run(MOMENT);
+        world.passes = Box::new(|_, _| true);
+        world.connect(GATEWAY);
+        assert_eq!(world.take(PHONE), [Event::Cancelled { dialog }], "{before}");
+        world.run(LONG);
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn a_call_is_not_given_up_because_a_request_found_no_flow() {
+    let mut world = World::registered(33);
+    let (gateway, _) = world.talking();
+    world.disconnect(GATEWAY);
+    world.agents[GATEWAY].request(world.now, gateway, Method::INFO, None, &Headers::new()).unwrap();
+    world.run(LONG);
+    assert!(matches!(&world.take(GATEWAY)[..], [Event::Response { response, .. }] if response.status == 408));
+    assert!(world.agents[GATEWAY].dialogs.contains_key(&gateway));
+}
