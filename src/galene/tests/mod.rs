@@ -1,5 +1,5 @@
 //! The client against a scripted server, in virtual time. The server's side of a stream is another [`Link`]; that the
-//! real Galène agrees is shown by the laboratory's `real_galene` tests.
+//! real Galène agrees is shown by the laboratory's `group_client` tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod session;
