@@ -155,7 +155,7 @@ pub enum Event {
     Acknowledged {
         /// Where.
         dialog: DialogId,
-        /// An answer, if the INVITE brought no offer.
+        /// An answer, if the INVITE brought no offer: a session description or nothing.
         body: Vec<u8>,
     },
     /// The other side hung up; 200 is already sent.
