@@ -37,8 +37,13 @@ const SOON: Duration = Duration::from_secs(20);
 const PHONE: char = '☎';
 
 /// Mandatory SRTP with Opus.
-const SRTP: PhoneSettings =
-    PhoneSettings { encryption: Encryption::Srtp, mandatory: true, codec: PhoneCodec::Opus, answers: false };
+const SRTP: PhoneSettings = PhoneSettings {
+    encryption: Encryption::Srtp,
+    mandatory: true,
+    codec: PhoneCodec::Opus,
+    answers: false,
+    late_offer: false,
+};
 
 /// Seconds of talk and of hold.
 fn seconds() -> u64 {

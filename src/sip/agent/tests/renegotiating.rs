@@ -96,6 +96,11 @@ fn without_an_offer(world: &mut World) -> (DialogId, TransactionKey, String) {
     (dialog, key, to)
 }
 
+/// A request of that stranger in the call, in a transaction of its own.
+fn next(method: &str, to: &str, cseq: u32, extra: &str, body: &str) -> String {
+    raw(method, to, "x", cseq, extra, body).replace("z9hG4bKpx", &format!("z9hG4bKp{cseq}"))
+}
+
 const SDP: &str = "Contact: <sip:s@198.51.100.7>\r\nContent-Type: application/sdp\r\n";
 
 #[test]
@@ -105,17 +110,17 @@ fn while_our_offer_waits_for_the_ack_no_other_is_taken_or_made() {
     world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
     world.deliver();
     for (cseq, method) in [(2, "UPDATE"), (3, "INVITE")] {
-        let offer = raw(method, &to, "x", cseq, SDP, "v=0\r\n").replace("z9hG4bKpx", "z9hG4bKpy");
+        let offer = next(method, &to, cseq, SDP, "v=0\r\n");
         assert_eq!(world.ask(&offer).unwrap().status, 491, "{method} (RFC 3261 §14.2, RFC 3311 §5.2)");
     }
     assert_eq!(reinvite(&mut world, GATEWAY, dialog), Err(RequestError::Pending));
     assert_eq!(world.take(GATEWAY), [], "nothing is handed up");
-    world.inject(GATEWAY, &raw("UPDATE", &to, "x", 4, "", ""));
+    world.inject(GATEWAY, &next("UPDATE", &to, 4, "", ""));
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]), "one without an offer only refreshes");
     world.inject(GATEWAY, &raw("ACK", &to, "x", 1, "Content-Type: application/sdp\r\n", "answer"));
     let events = world.take(GATEWAY);
     assert!(matches!(&events[..], [Event::Acknowledged { body, .. }] if body == b"answer"), "{events:?}");
-    world.inject(GATEWAY, &raw("UPDATE", &to, "x", 5, SDP, "v=0\r\n"));
+    world.inject(GATEWAY, &next("UPDATE", &to, 5, SDP, "v=0\r\n"));
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
 }
 
@@ -126,7 +131,7 @@ fn a_2xx_with_an_answer_leaves_the_dialog_open_for_the_next_offer() {
     let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
     let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
     world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("answer"));
-    world.inject(GATEWAY, &raw("UPDATE", &to, "x", 2, SDP, "v=0\r\n"));
+    world.inject(GATEWAY, &next("UPDATE", &to, 2, SDP, "v=0\r\n"));
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
 }
 
@@ -149,10 +154,10 @@ fn an_early_dialog_takes_an_update_that_refreshes_it_and_none_that_offers() {
     let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
     world.agents[GATEWAY].respond(world.now, key, Reply::new(180, "Ringing"));
     let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
-    let refused = world.ask(&raw("UPDATE", &to, "x", 2, SDP, "v=0\r\n")).unwrap();
+    let refused = world.ask(&next("UPDATE", &to, 2, SDP, "v=0\r\n")).unwrap();
     assert_eq!(refused.status, 500, "the offer of the INVITE has no answer yet (RFC 3311 §5.2)");
     assert!(refused.headers.get("Retry-After").unwrap().parse::<u32>().unwrap() <= 10);
-    world.inject(GATEWAY, &raw("UPDATE", &to, "x", 3, "Contact: <sip:moved@198.51.100.8>\r\n", ""));
+    world.inject(GATEWAY, &next("UPDATE", &to, 3, "Contact: <sip:moved@198.51.100.8>\r\n", ""));
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
     let target = world.agents[GATEWAY].dialogs[&dialog].target.to_string();
     assert_eq!(target, "sip:moved@198.51.100.8", "the target is refreshed");
