@@ -2,6 +2,7 @@
 //! them stays behind.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
+#![allow(clippy::print_stdout, reason = "and tell what it measured")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
