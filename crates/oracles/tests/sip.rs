@@ -38,7 +38,7 @@ const DIFFERENT: [(&str, &str, &str); 8] = [
 type Fields = BTreeMap<String, String>;
 
 fn data(directory: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(directory)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(directory)
 }
 
 /// Every message by name: those of both RFCs, and recorded ones with the CRLFs that they had on the wire.
