@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use galene_sips_lab::group_peer::GroupPeer;
 use galene_sips_lab::measure::tone_share;
-use galene_sips_lab::real::capture::{Capture, Looks, judge_streams, rtp_packets_from};
+use galene_sips_lab::real::baresip::MediaEncryption;
+use galene_sips_lab::real::capture::{Capture, Looks, Stream, judge_streams, rtp_packets_from};
 use galene_sips_lab::real::full;
 use galene_sips_lab::real::galene::OPERATOR;
 use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS, shows};
@@ -63,7 +64,11 @@ struct Scene {
 
 impl Scene {
     fn start(rig: &Rig, meeting: Meeting, attack: Attack) -> Scene {
-        let mut kamailio = rig.kamailio(Digest::Sha256, attack).unwrap();
+        Scene::start_with(rig, meeting, Digest::Sha256, attack)
+    }
+
+    fn start_with(rig: &Rig, meeting: Meeting, digest: Digest, attack: Attack) -> Scene {
+        let mut kamailio = rig.kamailio(digest, attack).unwrap();
         let binary = Path::new(env!("CARGO_BIN_EXE_galene-sips"));
         let gateway = Gateway::start(rig, binary, &meeting).unwrap();
         let registered = kamailio.wait_registered("conference", SOON);
@@ -326,4 +331,62 @@ fn the_search_finds_a_secret_in_each_form_in_which_a_log_could_show_it() {
     }
     assert!(shows("the password is hunter-2!", b"hunter-2"));
     assert!(!shows("nothing of the kind", secret));
+}
+
+/// A baresip calls and talks; both sides hear each other, and all that is on the wire is encrypted.
+async fn a_baresip_is_understood(encryption: MediaEncryption, codec: PhoneCodec) {
+    let rig = Rig::new().unwrap();
+    // baresip 1.0 knows no other digest
+    let scene = Scene::start_with(&rig, Meeting::start(&rig).await.unwrap(), Digest::Md5, Attack::None);
+    let peer = Arc::new(scene.meeting.join("listener").await.unwrap());
+    let speaker = Arc::clone(&peer);
+    tokio::spawn(async move { speaker.publish(tone(1000.0).samples).await });
+    let capture = Capture::start(rig.net(), &rig.file("call.pcap")).unwrap();
+    let mut phone = rig.baresip("alice", encryption, codec, &tone(440.0), &format!("sip:{ACCOUNT}")).unwrap();
+    phone.wait_established(SOON).unwrap();
+    let name = wait_until("the phone as a participant", SOON, || {
+        Ok(peer.participants().into_values().find(|name| name.starts_with(PHONE)))
+    })
+    .unwrap();
+    assert!(peer.wait_until_heard(&name, SOON).await, "{name} is not heard\n{}", phone.log());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    peer.clear_heard();
+    tokio::time::sleep(Duration::from_secs(seconds())).await;
+    let by_group = peer.heard().remove(&name).unwrap_or_default();
+    let answer = scene.gateway.calls().unwrap();
+    let by_phone = phone.stop().unwrap();
+    wait_until("the phone is gone", SOON, || {
+        Ok((!peer.participants().values().any(|found| *found == name)).then_some(()))
+    })
+    .unwrap();
+
+    let at_the_end = by_phone.samples.len().saturating_sub(by_phone.rate as usize * seconds() as usize);
+    let by_phone = (&by_phone.samples[at_the_end..], by_phone.rate);
+    for (who, (heard, rate), hz) in [("the group", (&by_group[..], 48_000), 440.0), ("the phone", by_phone, 1000.0)] {
+        let (share, expected) = (tone_share(heard, rate, hz), rate as usize * seconds() as usize);
+        println!("{encryption:?} {codec:?}: {who} heard {:.2} % of its power at {hz} Hz", 100.0 * share);
+        assert!(heard.len() >= expected * 95 / 100, "{who} heard {} of {expected} samples", heard.len());
+        assert!(share >= 0.9, "{hz} Hz has {share:.3} of the power of what {who} heard");
+    }
+    let shown = &answer["calls"][0];
+    assert_eq!(shown["media"]["level"], "srtp", "{shown}");
+    // it opens its path with one RTCP packet in clear, which is dropped and counted
+    assert!(shown["rtp"]["auth_failures"].as_u64().is_some_and(|count| count <= 1), "{shown}");
+    let streams = judge_streams(&capture.stop().unwrap());
+    let of_the_call =
+        |(stream, _): &(&Stream, &Looks)| [stream.from, stream.to].iter().any(|end| MEDIA_PORTS.contains(&end.port()));
+    let looks: Vec<_> = streams.iter().filter(of_the_call).map(|(_, looks)| *looks).collect();
+    assert!(looks.len() >= 2 && looks.iter().all(|looks| *looks == Looks::Encrypted), "{streams:?}");
+    scene.gateway.stop_and_search_log(&[]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_baresip_that_insists_on_srtp_is_understood() {
+    a_baresip_is_understood(MediaEncryption::Mandatory, PhoneCodec::Opus).await;
+}
+
+/// It offers RTP/AVP with keys, which a gateway that did not look would answer in clear (RFC 8643).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_baresip_with_best_effort_srtp_is_encrypted() {
+    a_baresip_is_understood(MediaEncryption::BestEffort, PhoneCodec::Pcmu).await;
 }

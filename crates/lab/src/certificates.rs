@@ -120,6 +120,14 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A good certificate for a server that is known by a name and by its address.
+    pub fn issue_for_host_at(&self, name: &str, address: std::net::IpAddr) -> Outcome<Identity> {
+        let mut params = params(name);
+        params.subject_alt_names = vec![dns(name)?, SanType::IpAddress(address)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(&params)
+    }
+
     /// A certificate with which a client shows who it is.
     pub fn issue_for_client(&self, common_name: &str) -> Outcome<Identity> {
         let mut params = params(common_name);

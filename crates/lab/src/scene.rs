@@ -1,11 +1,13 @@
-//! The usual scene on loopback: the laboratory's provider and group server, and the real program between them.
+//! The usual scene: the laboratory's provider, a group, and the real program between them. All of it is on loopback,
+//! but for a real Galène if `GALENE_BIN` names one.
 //!
 //! The demonstration and the tests of whole calls start from here. What the program logs is kept in a file.
 
-use crate::certificates::{Authority, Kind, Tls};
-use crate::group_peer::{GroupPeer, JoinOptions};
-use crate::group_server::{GroupDescription, GroupServer, GroupServerOptions, PRESENT};
+use crate::certificates::{Kind, Tls};
+use crate::group_peer::GroupPeer;
 use crate::phone::{Phone, PhoneOptions};
+use crate::real::galene::INVITATION;
+use crate::real::server::Server;
 use crate::registrar::{Registrar, RegistrarOptions};
 use crate::{Failure, Outcome};
 use galene_sips::io::admin::{self, Call, Calls, Question, Status};
@@ -23,18 +25,16 @@ pub const DOMAIN: &str = "sip.lab.test";
 /// The gateway's user there.
 pub const GATEWAY: &str = "conference";
 /// The passwords of the gateway and of the phones, and the invitation: what no log may show.
-pub const SECRETS: [&str; 3] = ["gateway-pass-Zx81", "phone-pass-Kq42", "invitation-Tm77"];
+pub const SECRETS: [&str; 3] = ["gateway-pass-Zx81", "phone-pass-Kq42", INVITATION];
 /// Where patience ends.
 const SOON: Duration = Duration::from_secs(15);
 
 /// A provider, a group and a gateway, all running.
 pub struct Scene {
-    /// Makes certificates that everybody here trusts.
-    pub authority: Authority,
     /// The provider.
     pub provider: Registrar,
-    /// The conference server, with one group, `demo`.
-    pub group: GroupServer,
+    /// The conference server; the gateway's room is its group `conf`.
+    pub group: Server,
     directory: PathBuf,
     gateway: Child,
 }
@@ -45,18 +45,15 @@ impl Scene {
     /// # Errors
     /// When something does not start, with the gateway's log.
     pub async fn start(program: &Path, log_level: &str) -> Outcome<Scene> {
-        let authority = Authority::new("Laboratory CA")?;
+        let group = Server::start().await?;
         let directory = fresh_directory()?;
-        fs::write(directory.join("ca.pem"), authority.pem())?;
-        let tls = authority.issue(Kind::Good, DOMAIN)?.server_config(Tls::Both)?;
+        fs::write(directory.join("ca.pem"), group.authority().pem())?;
+        let tls = group.authority().issue(Kind::Good, DOMAIN)?.server_config(Tls::Both)?;
         let provider = RegistrarOptions::new(tls, DOMAIN).with_user(GATEWAY, SECRETS[0]);
         let provider = (0..32).fold(provider, |provider, n| provider.with_user(&phone_user(n), SECRETS[1]));
         let provider = Registrar::start(provider).await?;
-        let tls = authority.issue_for_address([127, 0, 0, 1].into())?.server_config(Tls::Both)?;
-        let description = GroupDescription::open("Demonstration").with_token(SECRETS[2], PRESENT);
-        let group = GroupServer::start(GroupServerOptions::new(tls).with_group("demo", description)).await?;
         let gateway = start_gateway(program, &directory, log_level, &provider, &group)?;
-        let scene = Scene { authority, provider, group, directory, gateway };
+        let scene = Scene { provider, group, directory, gateway };
         match scene.provider.registered(GATEWAY, SOON).await {
             true => Ok(scene),
             false => Err(format!("the gateway did not register\n{}", scene.log()).into()),
@@ -86,7 +83,7 @@ impl Scene {
     /// # Errors
     /// When it does not register.
     pub async fn phone(&self, number: usize, adjust: impl FnOnce(&mut PhoneOptions)) -> Outcome<Phone> {
-        let tls = self.authority.client_config()?;
+        let tls = self.group.authority().client_config()?;
         let mut options = PhoneOptions::new(self.provider.address(), tls, &phone_user(number), DOMAIN, SECRETS[1]);
         options.display_name = (number == 0).then(|| "Alice".to_owned());
         adjust(&mut options);
@@ -99,8 +96,7 @@ impl Scene {
     /// # Errors
     /// When the group refuses.
     pub async fn participant(&self, name: &str) -> Outcome<GroupPeer> {
-        let options = JoinOptions::new(self.group.url("127.0.0.1", "demo"), name).password("");
-        Ok(GroupPeer::join(options.ca_file(self.file("ca.pem"))).await?)
+        Ok(self.group.peer(name).await?)
     }
 
     /// What the gateway says of itself.
@@ -180,17 +176,16 @@ fn start_gateway(
     directory: &Path,
     log_level: &str,
     provider: &Registrar,
-    group: &GroupServer,
+    group: &Server,
 ) -> Outcome<Child> {
     write_private(&directory.join("sip.password"), SECRETS[0])?;
     let config = format!(
         "[[account]]\naddress = \"{GATEWAY}@{DOMAIN}\"\npassword_file = \"sip.password\"\n\
          outbound_proxy = \"sips:{}\"\nca_file = \"ca.pem\"\n\
-         [[room]]\ngroup = \"{}?token={}\"\naccount = \"{GATEWAY}@{DOMAIN}\"\nca_file = \"ca.pem\"\n\
+         [[room]]\ngroup = \"{}\"\naccount = \"{GATEWAY}@{DOMAIN}\"\nca_file = \"ca.pem\"\n\
          [store]\ndirectory = \"store\"\n[admin]\nsocket = \"admin.socket\"\n[log]\nlevel = \"{log_level}\"\n",
         provider.address(),
-        group.url("127.0.0.1", "demo"),
-        SECRETS[2],
+        group.invitation(),
     );
     let file = directory.join("config.toml");
     write_private(&file, &config)?;

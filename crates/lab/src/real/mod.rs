@@ -4,6 +4,7 @@
 //! test processes never meet. A missing program is a [`Failure`] that names it and its package, never a skipped test.
 //! The wrappers block; use them from an ordinary `#[test]`, or from a multi-threaded runtime.
 
+pub mod baresip;
 pub mod capture;
 pub mod chromium;
 pub mod devtools;

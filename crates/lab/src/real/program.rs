@@ -9,6 +9,7 @@ use super::{Context, Failure, Result};
 
 /// Debian's package for each program that a test may need.
 const PACKAGES: &[(&str, &str)] = &[
+    ("baresip", "baresip"),
     ("chromium", "chromium"),
     ("dumpcap", "tshark"),
     ("espeak-ng", "espeak-ng"),

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::baresip::{Baresip, BaresipConfig, MediaEncryption};
 use super::chromium::Chromium;
 use super::galene::Galene;
 use super::kamailio::{Attack, Digest, Kamailio, KamailioConfig};
@@ -10,7 +11,7 @@ use super::linphone::{Encryption, Linphone, LinphoneConfig, PhoneCodec};
 use super::netns::Netns;
 use super::program::Scratch;
 use super::{Context, Result};
-use crate::certificates::{Authority, Identity, Kind};
+use crate::certificates::{Authority, Identity};
 use crate::wav::Wav;
 
 /// The registrar's host and domain.
@@ -73,12 +74,12 @@ impl Rig {
         self.file("ca.pem")
     }
 
-    /// A good certificate for a host.
+    /// A good certificate for a host inside the namespace.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn identity(&self, host: &str) -> Result<Identity> {
-        self.authority.issue(Kind::Good, host).context(host)
+        self.authority.issue_for_host_at(host, self.net.inside()).context(host)
     }
 
     /// Starts the registrar.
@@ -106,13 +107,12 @@ impl Rig {
     /// # Errors
     /// Also when it does not register.
     pub fn phone(&self, user: &str, settings: PhoneSettings) -> Result<Linphone> {
-        let password = USERS.iter().find(|(name, _)| *name == user).map_or("", |(_, password)| password);
         let phone = Linphone::start(
             &self.net,
             &self.file(user),
             &LinphoneConfig {
                 user,
-                password,
+                password: password(user),
                 domain: SIP_DOMAIN,
                 port: 5061,
                 ca_file: &self.ca_file(),
@@ -125,6 +125,25 @@ impl Rig {
         )?;
         phone.wait_registered()?;
         Ok(phone)
+    }
+
+    /// Starts a baresip of one of the users, which calls at once.
+    ///
+    /// # Errors
+    /// When the program is missing or does not start.
+    pub fn baresip(
+        &self,
+        user: &str,
+        encryption: MediaEncryption,
+        codec: PhoneCodec,
+        voice: &Wav,
+        calls: &str,
+    ) -> Result<Baresip> {
+        let (ca_file, voice) = (&self.ca_file(), &self.wav(&format!("{user}-voice"), voice)?);
+        let (password, domain) = (password(user), SIP_DOMAIN);
+        let registrar = self.net.inside();
+        let config = BaresipConfig { user, password, domain, registrar, ca_file, encryption, codec, voice, calls };
+        Baresip::start(&self.net, &self.file(user), &config)
     }
 
     /// Starts a browser whose microphone speaks this.
@@ -145,4 +164,8 @@ impl Rig {
         sound.write(&file).context(name)?;
         Ok(file)
     }
+}
+
+fn password(user: &str) -> &'static str {
+    USERS.iter().find(|(name, _)| *name == user).map_or("", |(_, password)| password)
 }

@@ -2,14 +2,14 @@
 //!
 //! Both have the same groups and can be frozen, cut off, ended and started again, so one test serves both.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::galene::{Galene, INVITATION};
 use super::netns::Netns;
 use super::program::Scratch;
 use super::{Context, Result};
-use crate::certificates::{Authority, Identity, Kind, Tls};
+use crate::certificates::{Authority, Identity, Tls};
 use crate::group_peer::{GroupPeer, JoinOptions};
 use crate::group_server::{GroupCodec, GroupDescription, GroupServer, GroupServerOptions, OBSERVE, OP, PRESENT};
 
@@ -39,15 +39,16 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> Result<Self> {
-        let (authority, identity) = certificate()?;
-        let running = if std::env::var_os("GALENE_BIN").is_some() {
-            let (net, scratch) = (Netns::new(&[HOST], &[])?, Scratch::new()?);
-            let galene = start_real(&net, &scratch, &identity)?;
-            Running::Real { galene, net, scratch }
-        } else {
-            Running::of(with_groups(laboratory(&identity)?)).await?
-        };
-        Ok(Self { authority, identity, running })
+        let authority = authority()?;
+        if std::env::var_os("GALENE_BIN").is_none() {
+            let identity = certificate(&authority, Ipv4Addr::LOCALHOST.into())?;
+            let running = Running::of(with_groups(laboratory(&identity)?)).await?;
+            return Ok(Self { authority, identity, running });
+        }
+        let (net, scratch) = (Netns::new(&[HOST], &[])?, Scratch::new()?);
+        let identity = certificate(&authority, net.inside())?;
+        let galene = start_real(&net, &scratch, &identity)?;
+        Ok(Self { authority, identity, running: Running::Real { galene, net, scratch } })
     }
 
     /// Starts the laboratory's server with other options, for what the real one cannot be told.
@@ -55,7 +56,8 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn start_laboratory(change: impl FnOnce(GroupServerOptions) -> GroupServerOptions) -> Result<Self> {
-        let (authority, identity) = certificate()?;
+        let authority = authority()?;
+        let identity = certificate(&authority, Ipv4Addr::LOCALHOST.into())?;
         let running = Running::of(change(laboratory(&identity)?)).await?;
         Ok(Self { authority, identity, running })
     }
@@ -182,10 +184,12 @@ impl Running {
     }
 }
 
-fn certificate() -> Result<(Authority, Identity)> {
-    let authority = Authority::new("lab").context("certificate authority")?;
-    let identity = authority.issue(Kind::Good, HOST).context(HOST)?;
-    Ok((authority, identity))
+fn authority() -> Result<Authority> {
+    Authority::new("Laboratory CA").context("certificate authority")
+}
+
+fn certificate(authority: &Authority, address: IpAddr) -> Result<Identity> {
+    authority.issue_for_host_at(HOST, address).context(HOST)
 }
 
 fn laboratory(identity: &Identity) -> Result<GroupServerOptions> {
