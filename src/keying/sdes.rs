@@ -4,7 +4,7 @@
 //! line is taken is the offerer's order (RFC 4568 §7.1.2), through policy's eyes. The same keys offered again keep their
 //! contexts, with their rollover counters; a new key gets new contexts on both sides (RFC 4568 §7.1.4).
 
-use super::Keys;
+use super::{Keys, strength_of};
 use crate::policy::{
     Current, KeyFacts, KeyingMethod, MayAnswer, MayKey, OfferedKeying, Refusal, Rules, SignallingLevel, SuiteStrength,
     judge,
@@ -56,24 +56,8 @@ pub enum KeyingError {
     Reflected,
 }
 
-/// What a description proposes, as a fact for [`judge`].
-pub fn offered(audio: &AudioOffer) -> OfferedKeying {
-    let lines = audio.cryptos.iter().map(strength);
-    let unreadable = (audio.unreadable_cryptos > 0).then_some(SuiteStrength::Unknown);
-    let best = lines.chain(unreadable).max();
-    match (audio.profile, best) {
-        (Profile::UdpTlsRtpSavp | Profile::UdpTlsRtpSavpf, _) => OfferedKeying::Dtls,
-        (Profile::RtpSavp | Profile::RtpSavpf, Some(best)) => OfferedKeying::Sdes(best),
-        (Profile::RtpSavp | Profile::RtpSavpf, None) => OfferedKeying::SavpWithoutKey,
-        (Profile::RtpAvp | Profile::RtpAvpf, Some(best)) => OfferedKeying::SdesUnderAvp(best),
-        (Profile::RtpAvp | Profile::RtpAvpf, None) if audio.zrtp_hash.is_some() => OfferedKeying::Zrtp,
-        (Profile::RtpAvp | Profile::RtpAvpf, None) if audio.fingerprint.is_some() => OfferedKeying::Dtls,
-        (Profile::RtpAvp | Profile::RtpAvpf, None) => OfferedKeying::Clear,
-    }
-}
-
 /// How strong a line is: as its weakest part.
-fn strength(line: &CryptoAttribute) -> SuiteStrength {
+pub(super) fn strength(line: &CryptoAttribute) -> SuiteStrength {
     let suite = match Suite::parse(&line.suite) {
         Some(suite) if line.key.expose().len() != suite.key_len() + suite.salt_len() => SuiteStrength::Unknown,
         Some(suite) => strength_of(suite),
@@ -84,10 +68,6 @@ fn strength(line: &CryptoAttribute) -> SuiteStrength {
     let parameters = line.session_params.iter().map(|parameter| session_parameter(parameter)).min();
     let worst = if renewals { SuiteStrength::Unknown } else { SuiteStrength::Full };
     suite.min(worst).min(parameters.unwrap_or(SuiteStrength::Full))
-}
-
-fn strength_of(suite: Suite) -> SuiteStrength {
-    if suite.rtp_tag_len() < 10 { SuiteStrength::ShortTag } else { SuiteStrength::Full }
 }
 
 fn without_cipher(suite: &str) -> bool {
@@ -212,8 +192,8 @@ impl Sdes {
     }
 
     /// Our line: for the answer, and for a later offer that keeps the keys.
-    pub fn ours(&self) -> &CryptoAttribute {
-        &self.ours
+    pub fn ours(&self) -> CryptoAttribute {
+        CryptoAttribute::new(self.ours.tag, self.suite.as_str(), self.ours.key.duplicate())
     }
 
     /// How strong the suite in use is.

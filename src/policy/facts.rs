@@ -1,4 +1,4 @@
-//! What policy is told: four moments in the life of a connection and a call, each a struct of plain facts.
+//! What policy is told: the moments in the life of a connection and a call, each a struct of plain facts.
 //!
 //! Facts are measured, never wished for. Every enum lists its values from the worst to the best, and derives its order
 //! from that, so "safer" is `>`.
@@ -219,6 +219,28 @@ pub enum KeyingMethod {
     Sdes,
     /// DTLS-SRTP (RFC 5764).
     Dtls,
-    /// ZRTP (RFC 6189).
-    Zrtp,
+    /// ZRTP (RFC 6189), and what came of it. Its keys come on the media path and owe nothing to the signalling.
+    Zrtp(ZrtpOutcome),
+}
+
+/// What came of a ZRTP exchange.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ZrtpOutcome {
+    /// It was tried and failed: a defect, an incompatibility or an attack.
+    Failed,
+    /// The phone answered none of our Hellos.
+    Unanswered,
+    /// Keys were agreed and confirmed. Nobody has compared the code.
+    Secure,
+    /// The same, with the phone of an earlier call in which people compared the code, as both sides remember.
+    SecureVerified,
+}
+
+/// ZRTP has agreed on keys and has not confirmed them: packets of the phone may be tried, nothing may be heard or sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnconfirmedKeyFacts {
+    /// The call they are for.
+    pub call: CallNumber,
+    /// What they will be used with.
+    pub suite: SuiteStrength,
 }

@@ -58,6 +58,10 @@
 //! fn copies<T: Clone>() {}
 //! copies::<galene_sips::policy::MayKey>();
 //! ```
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayReceive>();
+//! ```
 
 mod facts;
 mod rules;
@@ -65,10 +69,10 @@ mod verdict;
 
 pub use facts::{
     Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
-    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
-pub use rules::{Moment, Rules, judge};
-pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};
+pub use rules::{Moment, Rules, ZrtpHash, judge};
+pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Receiving, Refusal, Rule, Verdict};
 
 #[cfg(test)]
 mod tests;

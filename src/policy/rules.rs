@@ -4,9 +4,9 @@
 
 use super::facts::{
     Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
-    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
-use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};
+use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Refusal, Rule, Verdict};
 
 /// What an account demands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,8 +17,19 @@ pub struct Rules {
     pub signalling: SignallingLevel,
     /// The least level of sound. Clear sound is refused whatever stands here.
     pub media_minimum: MediaLevel,
-    /// Whether suites with tags of 32 bits are acceptable.
+    /// Whether suites with tags of 32 bits are acceptable. ZRTP must have them (RFC 6189 §5.1.4).
     pub short_tags: bool,
+    /// Whether a phone has to announce ZRTP.
+    pub zrtp_hash: ZrtpHash,
+}
+
+/// Whether a phone has to announce ZRTP in its session description (RFC 6189 §8).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ZrtpHash {
+    /// With `a=zrtp-hash`, or its offer counts as clear.
+    Required,
+    /// It need not, where the account's minimum makes sure that nothing but ZRTP can follow.
+    Optional,
 }
 
 impl Rules {
@@ -29,6 +40,7 @@ impl Rules {
             signalling: SignallingLevel::Verified,
             media_minimum: MediaLevel::Srtp,
             short_tags: false,
+            zrtp_hash: ZrtpHash::Required,
         }
     }
 
@@ -40,7 +52,7 @@ impl Rules {
     }
 }
 
-/// A moment at which policy is asked. Implemented by the four structs of facts, and by nothing else.
+/// A moment at which policy is asked. Implemented by the structs of facts, and by nothing else.
 pub trait Moment: sealed::Weigh<Allowed = Self::Proof> {
     /// What a yes at this moment is worth.
     type Proof;
@@ -57,6 +69,9 @@ impl Moment for OfferFacts {
 }
 impl Moment for KeyFacts {
     type Proof = MayKey;
+}
+impl Moment for UnconfirmedKeyFacts {
+    type Proof = MayReceive;
 }
 
 mod sealed {
@@ -204,11 +219,12 @@ impl Weigh for OfferFacts {
 
     fn weigh(&self, rules: &Rules) -> Result<MayAnswer, Refusal> {
         let level = match self.keying {
+            OfferedKeying::Clear if zrtp_may_follow(rules) => self.zrtp()?,
             OfferedKeying::Clear => {
                 return Err(media(
                     Rule::MediaClear,
                     "The phone wants sound without encryption, and no call is taken in clear",
-                    "Set the phone's media encryption to SRTP (SDES), and make it mandatory",
+                    remedy(rules),
                 ));
             }
             OfferedKeying::SavpWithoutKey => {
@@ -219,15 +235,44 @@ impl Weigh for OfferFacts {
                 ));
             }
             OfferedKeying::Dtls => return Err(dtls_unsupported()),
-            OfferedKeying::Zrtp => return Err(zrtp_unsupported()),
+            OfferedKeying::Zrtp => self.zrtp()?,
             OfferedKeying::SdesUnderAvp(suite) | OfferedKeying::Sdes(suite) => {
                 sdes(rules, self.signalling, suite)?;
                 never_weaker(suite, self.current)?;
+                enough(rules, MediaLevel::Srtp, self.current)?;
                 MediaLevel::Srtp
             }
         };
-        enough(rules, level, self.current)?;
         Ok(MayAnswer { call: self.call, signalling: self.signalling, level, current: self.current })
+    }
+}
+
+impl OfferFacts {
+    /// ZRTP reaches every minimum, or the call ends: that is judged when it is over. In a dialog that has it, it stays.
+    fn zrtp(&self) -> Result<MediaLevel, Refusal> {
+        match self.current {
+            None => Ok(MediaLevel::Zrtp),
+            Some(current) if current.level >= MediaLevel::Zrtp => Ok(current.level),
+            Some(_) => Err(media(
+                Rule::KeyingIsFixed,
+                "The phone asked for ZRTP within a call that agreed on its keys in another way",
+                "Nothing to do: the call goes on with its old keys; the next one can begin with ZRTP",
+            )),
+        }
+    }
+}
+
+/// Without an announcement an offer looks like clear sound; only under such a minimum can nothing else come of it.
+fn zrtp_may_follow(rules: &Rules) -> bool {
+    rules.zrtp_hash == ZrtpHash::Optional && rules.media_minimum >= MediaLevel::Zrtp
+}
+
+impl Weigh for UnconfirmedKeyFacts {
+    type Allowed = MayReceive;
+
+    fn weigh(&self, _rules: &Rules) -> Result<MayReceive, Refusal> {
+        zrtp_suite(self.suite)?;
+        Ok(MayReceive { call: self.call })
     }
 }
 
@@ -237,7 +282,7 @@ impl Weigh for KeyFacts {
     fn weigh(&self, rules: &Rules) -> Result<MayKey, Refusal> {
         let level = match self.method {
             KeyingMethod::Dtls => return Err(dtls_unsupported()),
-            KeyingMethod::Zrtp => return Err(zrtp_unsupported()),
+            KeyingMethod::Zrtp(outcome) => zrtp(rules, outcome, self.suite)?,
             KeyingMethod::Sdes => {
                 sdes(rules, self.signalling, self.suite)?;
                 never_weaker(self.suite, self.current)?;
@@ -246,6 +291,55 @@ impl Weigh for KeyFacts {
         };
         enough(rules, level, self.current)?;
         Ok(MayKey { call: self.call, level })
+    }
+}
+
+fn zrtp(rules: &Rules, outcome: ZrtpOutcome, suite: SuiteStrength) -> Result<MediaLevel, Refusal> {
+    match outcome {
+        ZrtpOutcome::Failed => {
+            return Err(media(
+                Rule::ZrtpFailed,
+                "ZRTP did not succeed, so the call has no keys",
+                "Let the caller try again; if it fails again, look at the log, and ask whether somebody is in between",
+            ));
+        }
+        ZrtpOutcome::Unanswered => {
+            return Err(media(
+                Rule::ZrtpUnanswered,
+                "The phone agreed on ZRTP and did not speak it",
+                "Set the phone's media encryption to ZRTP and make it mandatory; a provider that relays the sound has to let ZRTP pass",
+            ));
+        }
+        ZrtpOutcome::Secure | ZrtpOutcome::SecureVerified => zrtp_suite(suite)?,
+    }
+    match outcome {
+        ZrtpOutcome::SecureVerified => Ok(MediaLevel::ZrtpVerified),
+        _ if rules.media_minimum >= MediaLevel::ZrtpVerified => Err(media(
+            Rule::ZrtpNotVerified,
+            "Only phones whose code people compared in an earlier call are let in here",
+            "Enrol the phone: call under media_minimum = \"zrtp\", compare the code by voice and confirm it on both sides, then call again",
+        )),
+        _ => Ok(MediaLevel::Zrtp),
+    }
+}
+
+/// ZRTP must have tags of 32 bits (RFC 6189 §5.1.4), whatever the account thinks of them elsewhere.
+fn zrtp_suite(suite: SuiteStrength) -> Result<(), Refusal> {
+    match suite {
+        SuiteStrength::Full | SuiteStrength::ShortTag => Ok(()),
+        SuiteStrength::Unknown | SuiteStrength::Forbidden => Err(media(
+            Rule::SuiteUnknown,
+            "ZRTP agreed on a suite that this gateway does not implement",
+            "This is a defect of the gateway; please report it",
+        )),
+    }
+}
+
+/// What a phone has to be set to.
+fn remedy(rules: &Rules) -> &'static str {
+    match rules.media_minimum >= MediaLevel::Zrtp {
+        true => "Set the phone's media encryption to ZRTP, and make it mandatory",
+        false => "Set the phone's media encryption to ZRTP, or to SRTP (SDES), and make it mandatory",
     }
 }
 
@@ -311,7 +405,7 @@ fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<
                 level.as_str(),
                 rules.media_minimum.as_str()
             ),
-            "Raise the phone's media encryption, or lower the account's media_minimum",
+            remedy(rules),
         ));
     }
     Ok(())
@@ -321,15 +415,7 @@ fn dtls_unsupported() -> Refusal {
     media(
         Rule::DtlsUnsupported,
         "DTLS-SRTP is not supported yet by this version",
-        "Set the phone's media encryption to SRTP (SDES)",
-    )
-}
-
-fn zrtp_unsupported() -> Refusal {
-    media(
-        Rule::ZrtpUnsupported,
-        "ZRTP is not supported yet by this version",
-        "Set the phone's media encryption to SRTP (SDES)",
+        "Set the phone's media encryption to ZRTP or to SRTP (SDES)",
     )
 }
 

@@ -16,7 +16,9 @@ fn every_rules() -> Vec<Rules> {
     for signalling in SIGNALLING {
         for media_minimum in MEDIA {
             for short_tags in [false, true] {
-                all.push(Rules { account: "a@b".into(), signalling, media_minimum, short_tags });
+                for zrtp_hash in [ZrtpHash::Required, ZrtpHash::Optional] {
+                    all.push(Rules { account: "a@b".into(), signalling, media_minimum, short_tags, zrtp_hash });
+                }
             }
         }
     }
@@ -65,10 +67,18 @@ fn every_offer() -> Vec<OfferFacts> {
     all
 }
 
+const OUTCOMES: [ZrtpOutcome; 4] =
+    [ZrtpOutcome::Failed, ZrtpOutcome::Unanswered, ZrtpOutcome::Secure, ZrtpOutcome::SecureVerified];
+
+fn every_method() -> Vec<KeyingMethod> {
+    let zrtp = OUTCOMES.map(KeyingMethod::Zrtp);
+    [KeyingMethod::Sdes, KeyingMethod::Dtls].into_iter().chain(zrtp).collect()
+}
+
 fn every_key() -> Vec<KeyFacts> {
     let mut all = Vec::new();
     for signalling in SIGNALLING {
-        for method in [KeyingMethod::Sdes, KeyingMethod::Dtls, KeyingMethod::Zrtp] {
+        for method in every_method() {
             for suite in STRENGTHS {
                 for current in every_current() {
                     all.push(KeyFacts { call: CallNumber(7), signalling, method, suite, current });
@@ -107,6 +117,23 @@ fn keys_should_pass(
     path && tag && minimum && not_lower
 }
 
+/// Under these rules an offer without any key can lead to ZRTP alone, so it is one of ZRTP that is not announced.
+fn is_unannounced_zrtp(rules: &Rules, keying: OfferedKeying) -> bool {
+    let zrtp_only = matches!(rules.media_minimum, MediaLevel::Zrtp | MediaLevel::ZrtpVerified);
+    keying == OfferedKeying::Clear && rules.zrtp_hash == ZrtpHash::Optional && zrtp_only
+}
+
+fn zrtp_should_pass(rules: &Rules, outcome: ZrtpOutcome, suite: SuiteStrength, current: Option<Current>) -> bool {
+    let known = matches!(suite, SuiteStrength::Full | SuiteStrength::ShortTag);
+    let has_verified = current.is_some_and(|has| has.level == MediaLevel::ZrtpVerified);
+    let enough = match outcome {
+        ZrtpOutcome::Failed | ZrtpOutcome::Unanswered => false,
+        ZrtpOutcome::Secure => rules.media_minimum != MediaLevel::ZrtpVerified && !has_verified,
+        ZrtpOutcome::SecureVerified => true,
+    };
+    known && enough
+}
+
 fn passes<M: Moment>(rules: &Rules, facts: &M) -> bool {
     judge(rules, facts).allowed().is_ok()
 }
@@ -143,6 +170,11 @@ fn the_level_of_a_connection_is_what_was_measured() {
     }
 }
 
+/// ZRTP may begin, or goes on.
+fn has_no_other_keys(offer: &OfferFacts) -> bool {
+    offer.current.is_none_or(|has| matches!(has.level, MediaLevel::Zrtp | MediaLevel::ZrtpVerified))
+}
+
 #[test]
 fn every_row_of_the_offer_table_is_as_specified() {
     for rules in every_rules() {
@@ -151,7 +183,8 @@ fn every_row_of_the_offer_table_is_as_specified() {
                 OfferedKeying::Sdes(suite) | OfferedKeying::SdesUnderAvp(suite) => {
                     keys_should_pass(&rules, offer.signalling, suite, offer.current)
                 }
-                _ => false,
+                OfferedKeying::Zrtp => has_no_other_keys(&offer),
+                keying => is_unannounced_zrtp(&rules, keying) && has_no_other_keys(&offer),
             };
             assert_eq!(passes(&rules, &offer), expected, "{rules:?} {offer:?}");
         }
@@ -162,9 +195,22 @@ fn every_row_of_the_offer_table_is_as_specified() {
 fn every_row_of_the_key_table_is_as_specified() {
     for rules in every_rules() {
         for key in every_key() {
-            let expected =
-                key.method == KeyingMethod::Sdes && keys_should_pass(&rules, key.signalling, key.suite, key.current);
+            let expected = match key.method {
+                KeyingMethod::Sdes => keys_should_pass(&rules, key.signalling, key.suite, key.current),
+                KeyingMethod::Zrtp(outcome) => zrtp_should_pass(&rules, outcome, key.suite, key.current),
+                KeyingMethod::Dtls => false,
+            };
             assert_eq!(passes(&rules, &key), expected, "{rules:?} {key:?}");
+        }
+    }
+}
+
+#[test]
+fn unconfirmed_keys_are_good_for_known_suites_only() {
+    for rules in every_rules() {
+        for suite in STRENGTHS {
+            let facts = UnconfirmedKeyFacts { call: CallNumber(7), suite };
+            assert_eq!(passes(&rules, &facts), suite >= SuiteStrength::ShortTag, "{suite:?}");
         }
     }
 }
@@ -175,15 +221,26 @@ fn nothing_in_clear_is_ever_allowed() {
         for offer in every_offer() {
             if let Ok(proof) = judge(&rules, &offer).allowed() {
                 assert!(proof.level() >= MediaLevel::Srtp);
-                assert_ne!(offer.keying, OfferedKeying::Clear);
-                assert!(offer.signalling >= SignallingLevel::Pinned);
+                match proof.level() {
+                    MediaLevel::Zrtp | MediaLevel::ZrtpVerified => {
+                        assert!(
+                            offer.keying == OfferedKeying::Zrtp || is_unannounced_zrtp(&rules, offer.keying),
+                            "{offer:?}"
+                        );
+                    }
+                    _ => {
+                        assert_ne!(offer.keying, OfferedKeying::Clear);
+                        assert!(offer.signalling >= SignallingLevel::Pinned);
+                    }
+                }
                 assert!(offer.current.map(|has| has.level) <= Some(proof.level()), "the level never falls");
             }
         }
         for key in every_key() {
             if let Ok(proof) = judge(&rules, &key).allowed() {
                 assert!(proof.level() >= MediaLevel::Srtp);
-                assert!(key.signalling >= SignallingLevel::Pinned);
+                assert!(proof.level() >= MediaLevel::Zrtp || key.signalling >= SignallingLevel::Pinned);
+                assert!(proof.level() >= rules.media_minimum);
                 assert!(key.current.map(|has| has.level) <= Some(proof.level()), "the level never falls");
             }
         }
@@ -230,6 +287,9 @@ fn a_safer_offer_or_key_is_never_refused_where_a_worse_one_passed() {
             for signalling in SIGNALLING.into_iter().filter(|level| *level > worse.signalling) {
                 assert!(passes(&rules, &OfferFacts { signalling, ..worse.clone() }), "{worse:?} {signalling:?}");
             }
+            if is_unannounced_zrtp(&rules, worse.keying) {
+                continue; // it is no clear offer, so others are not safer
+            }
             for keying in every_keying().into_iter().filter(|keying| keying_is_safer(worse.keying, *keying)) {
                 assert!(passes(&rules, &OfferFacts { keying, ..worse.clone() }), "{worse:?} {keying:?}");
             }
@@ -241,6 +301,12 @@ fn a_safer_offer_or_key_is_never_refused_where_a_worse_one_passed() {
             for suite in STRENGTHS.into_iter().filter(|suite| *suite > worse.suite) {
                 assert!(passes(&rules, &KeyFacts { suite, ..worse.clone() }), "{worse:?} {suite:?}");
             }
+            if let KeyingMethod::Zrtp(outcome) = worse.method {
+                for safer in OUTCOMES.into_iter().filter(|safer| *safer > outcome) {
+                    let safer = KeyFacts { method: KeyingMethod::Zrtp(safer), ..worse.clone() };
+                    assert!(passes(&rules, &safer), "{safer:?}");
+                }
+            }
         }
     }
 }
@@ -251,8 +317,11 @@ fn stricter_rules_never_allow_what_laxer_ones_refuse() {
     for offer in every_offer() {
         for lax in rules.iter().filter(|lax| !passes(lax, &offer)) {
             for media_minimum in MEDIA.into_iter().filter(|minimum| *minimum > lax.media_minimum) {
-                assert!(!passes(&Rules { media_minimum, ..lax.clone() }, &offer));
+                let strict = Rules { media_minimum, ..lax.clone() };
+                assert!(!passes(&strict, &offer) || is_unannounced_zrtp(&strict, offer.keying));
             }
+            let strict = Rules { zrtp_hash: ZrtpHash::Required, ..lax.clone() };
+            assert!(!passes(&strict, &offer));
             if lax.short_tags {
                 assert!(!passes(&Rules { short_tags: false, ..lax.clone() }, &offer));
             }
@@ -305,7 +374,10 @@ fn each_fault_of_an_offer_has_its_own_rule_and_answers_488() {
         (offer(verified, OfferedKeying::Clear, None), Rule::MediaClear),
         (offer(verified, OfferedKeying::SavpWithoutKey, None), Rule::MediaKeyMissing),
         (offer(verified, OfferedKeying::Dtls, None), Rule::DtlsUnsupported),
-        (offer(verified, OfferedKeying::Zrtp, None), Rule::ZrtpUnsupported),
+        (
+            offer(verified, OfferedKeying::Zrtp, Some(Current { level: MediaLevel::Srtp, suite: SuiteStrength::Full })),
+            Rule::KeyingIsFixed,
+        ),
         (offer(verified, OfferedKeying::Sdes(SuiteStrength::Forbidden), None), Rule::SuiteForbidden),
         (offer(verified, OfferedKeying::Sdes(SuiteStrength::Unknown), None), Rule::SuiteUnknown),
         (offer(verified, OfferedKeying::SdesUnderAvp(SuiteStrength::ShortTag), None), Rule::SuiteShortTag),
@@ -325,6 +397,29 @@ fn each_fault_of_an_offer_has_its_own_rule_and_answers_488() {
     }
     let zrtp_only = Rules { media_minimum: MediaLevel::Zrtp, ..rules };
     assert_eq!(judge(&zrtp_only, &offer(verified, sdes, None)).allowed().unwrap_err().rule, Rule::MediaMinimum);
+}
+
+#[test]
+fn each_bad_end_of_zrtp_has_its_own_rule() {
+    let strict = Rules::strict("alice@sip.example.org");
+    let verified = Rules { media_minimum: MediaLevel::ZrtpVerified, ..strict.clone() };
+    let judged = |rules: &Rules, outcome, current| {
+        let facts = KeyFacts {
+            call: CallNumber(1),
+            signalling: SignallingLevel::Clear,
+            method: KeyingMethod::Zrtp(outcome),
+            suite: SuiteStrength::Full,
+            current,
+        };
+        judge(rules, &facts).allowed().map(|proof| proof.level()).map_err(|refusal| refusal.rule)
+    };
+    assert_eq!(judged(&strict, ZrtpOutcome::Failed, None), Err(Rule::ZrtpFailed));
+    assert_eq!(judged(&strict, ZrtpOutcome::Unanswered, None), Err(Rule::ZrtpUnanswered));
+    assert_eq!(judged(&verified, ZrtpOutcome::Secure, None), Err(Rule::ZrtpNotVerified));
+    assert_eq!(judged(&strict, ZrtpOutcome::Secure, None), Ok(MediaLevel::Zrtp));
+    assert_eq!(judged(&verified, ZrtpOutcome::SecureVerified, None), Ok(MediaLevel::ZrtpVerified));
+    let has = Current { level: MediaLevel::ZrtpVerified, suite: SuiteStrength::Full };
+    assert_eq!(judged(&strict, ZrtpOutcome::Secure, Some(has)), Err(Rule::MediaNeverFalls));
 }
 
 #[test]

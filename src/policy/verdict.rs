@@ -111,6 +111,31 @@ impl MayKey {
     }
 }
 
+/// Keys may be used to try what the phone sends, and for nothing else yet.
+#[derive(Debug)]
+pub struct MayReceive {
+    pub(super) call: CallNumber,
+}
+
+impl MayReceive {
+    /// The call that was judged.
+    pub fn call(&self) -> CallNumber {
+        self.call
+    }
+}
+
+/// A proof with which packets of the phone may be decrypted: [`MayKey`] or [`MayReceive`].
+pub trait Receiving: sealed::Proof {}
+
+impl Receiving for MayKey {}
+impl Receiving for MayReceive {}
+
+mod sealed {
+    pub trait Proof {}
+    impl Proof for super::MayKey {}
+    impl Proof for super::MayReceive {}
+}
+
 /// A no: which rule, what happened and why, what to do, and how SIP says it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -171,8 +196,14 @@ pub enum Rule {
     SuiteShortTag,
     /// DTLS-SRTP is for a later version.
     DtlsUnsupported,
-    /// ZRTP is for a later version.
-    ZrtpUnsupported,
+    /// A phone that agreed on ZRTP speaks it.
+    ZrtpUnanswered,
+    /// ZRTP ends with keys.
+    ZrtpFailed,
+    /// `zrtp-verified`: people compared the code of this phone in an earlier call.
+    ZrtpNotVerified,
+    /// A running call keeps its way of agreeing on keys.
+    KeyingIsFixed,
     /// The account's `media_minimum`.
     MediaMinimum,
     /// Media security only rises within a dialog.
@@ -201,7 +232,10 @@ impl Rule {
             Rule::SuiteUnknown => "suite-unknown",
             Rule::SuiteShortTag => "suite-short-tag",
             Rule::DtlsUnsupported => "dtls-unsupported",
-            Rule::ZrtpUnsupported => "zrtp-unsupported",
+            Rule::ZrtpUnanswered => "zrtp-unanswered",
+            Rule::ZrtpFailed => "zrtp-failed",
+            Rule::ZrtpNotVerified => "zrtp-not-verified",
+            Rule::KeyingIsFixed => "keying-is-fixed",
             Rule::MediaMinimum => "media-minimum",
             Rule::MediaNeverFalls => "media-never-falls",
         }

@@ -5,8 +5,7 @@
 //! not asked here: it is judged as the key of an offer is.
 
 use super::audio::{AudioOffer, Direction, OfferedCodec};
-use super::crypto::CryptoAttribute;
-use super::layout::{Layout, Local, OurSection};
+use super::layout::{Layout, Local, OurKeying, OurSection};
 use super::offer::OurOffer;
 use super::text::SessionDescription;
 
@@ -19,8 +18,8 @@ pub struct OurAnswer<'a> {
     pub codec: OfferedCodec,
     /// The payload type of telephone-event, one of the offer's.
     pub telephone_event: Option<u8>,
-    /// Our key, under the tag of the offer's line that we accept.
-    pub crypto: &'a CryptoAttribute,
+    /// Our key, or the hash of our Hello.
+    pub keying: OurKeying,
     /// Whether RTCP shares RTP's port: only if the offer says so.
     pub rtcp_mux: bool,
     /// Who sends, of what the offer allows.
@@ -37,7 +36,7 @@ impl OurAnswer<'_> {
         if let Some(payload_type) = self.telephone_event {
             section.telephone_event(payload_type, self.codec.codec.clock());
         }
-        section.line("crypto", self.crypto.to_value());
+        section.keying(&self.keying);
         match self.rtcp_mux {
             true => section.flag("rtcp-mux"),
             false => section.rtcp_port(&self.local),
@@ -69,7 +68,7 @@ pub enum AnswerError {
     /// No codec, or none of ours.
     #[error("the phone's answer names no codec that was offered")]
     Codec,
-    /// Not exactly one key (RFC 4568 §5.1.2).
+    /// Not exactly one key where keys were offered (RFC 4568 §5.1.2), or any where ZRTP was.
     #[error("the phone's answer does not take exactly one of the offered keys")]
     Crypto,
     /// Multiplexing that was not offered (RFC 5761 §5.1.1).
@@ -103,7 +102,11 @@ impl Answer {
         if !audio.profile.as_str().eq_ignore_ascii_case(ours.layout.protocol()) {
             return Err(AnswerError::Profile);
         }
-        if audio.cryptos.len() != 1 || audio.unreadable_cryptos > 0 {
+        let keys = match &ours.keying {
+            OurKeying::Sdes(_) => 1,
+            OurKeying::Zrtp(_) => 0,
+        };
+        if audio.cryptos.len() != keys || audio.unreadable_cryptos > 0 {
             return Err(AnswerError::Crypto);
         }
         if audio.rtcp_mux && !ours.rtcp_mux {

@@ -184,8 +184,8 @@ pub struct AudioOffer {
     pub cryptos: Vec<CryptoAttribute>,
     /// How many `a=crypto` lines could not be read.
     pub unreadable_cryptos: usize,
-    /// `a=zrtp-hash`, as written (RFC 6189 §8).
-    pub zrtp_hash: Option<String>,
+    /// The values of `a=zrtp-hash`, one for each version that the phone speaks (RFC 6189 §8).
+    pub zrtp_hashes: Vec<String>,
     /// `a=fingerprint`, as written (RFC 8122).
     pub fingerprint: Option<String>,
     /// The codecs that we know, in the offerer's order.
@@ -228,7 +228,7 @@ impl AudioOffer {
             profile,
             cryptos,
             unreadable_cryptos,
-            zrtp_hash: either("zrtp-hash"),
+            zrtp_hashes: zrtp_hashes(description, media),
             fingerprint: either("fingerprint"),
             codecs,
             telephone_events,
@@ -249,6 +249,15 @@ impl AudioOffer {
     /// The telephone-event whose clock is that of `codec`: they share one RTP stream (RFC 4733 §2.1).
     pub fn telephone_event(&self, codec: Codec) -> Option<u8> {
         self.telephone_events.iter().find(|(_, clock)| *clock == codec.clock()).map(|(payload_type, _)| *payload_type)
+    }
+}
+
+/// Those of the section, else those of the session.
+fn zrtp_hashes(description: &SessionDescription, media: &Media) -> Vec<String> {
+    let of_media: Vec<String> = media.values("zrtp-hash").take(MAX_CRYPTOS).map(str::to_owned).collect();
+    match of_media.is_empty() {
+        true => description.value("zrtp-hash").map(str::to_owned).into_iter().collect(),
+        false => of_media,
     }
 }
 

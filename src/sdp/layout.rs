@@ -2,6 +2,7 @@
 //! all others stay refused. A description of ours, offer or answer, is our sound put in its place.
 
 use super::audio::{AudioOffer, Codec, Profile};
+use super::crypto::CryptoAttribute;
 use super::text::{Attribute, Connection, Media, Origin, SessionDescription};
 use std::net::SocketAddr;
 
@@ -36,9 +37,9 @@ pub struct Local {
 }
 
 impl Layout {
-    /// A session that we begin: nothing but sound under RTP/SAVP.
-    pub fn ours() -> Self {
-        let protocol = Profile::RtpSavp.as_str().to_owned();
+    /// A session that we begin: nothing but sound.
+    pub fn ours(profile: Profile) -> Self {
+        let protocol = profile.as_str().to_owned();
         let sound = Section { kind: "audio".to_owned(), protocol, formats: Vec::new() };
         Layout { sections: vec![sound], sound: 0, mid: None, bundled: false }
     }
@@ -116,7 +117,34 @@ pub(super) struct OurSection {
     attributes: Vec<Attribute>,
 }
 
+/// What a description of ours says about keys: one way of agreeing on them, never two.
+#[derive(Debug)]
+pub enum OurKeying {
+    /// The keys themselves: in an offer in our order of preference, in an answer the one under the tag that we accept.
+    Sdes(Vec<CryptoAttribute>),
+    /// ZRTP will agree on them: the hash of our Hello (RFC 6189 §8.1).
+    Zrtp(String),
+}
+
+impl OurKeying {
+    /// Under which profile a session of ours carries it.
+    pub(super) fn profile(&self) -> Profile {
+        match self {
+            OurKeying::Sdes(_) => Profile::RtpSavp,
+            // Linphone takes ZRTP under no other, and RFC 6189 §8 does not forbid it
+            OurKeying::Zrtp(_) => Profile::RtpAvp,
+        }
+    }
+}
+
 impl OurSection {
+    pub(super) fn keying(&mut self, keying: &OurKeying) {
+        match keying {
+            OurKeying::Sdes(lines) => lines.iter().for_each(|line| self.line("crypto", line.to_value())),
+            OurKeying::Zrtp(hash) => self.line("zrtp-hash", hash.clone()),
+        }
+    }
+
     pub(super) fn line(&mut self, name: &str, value: impl Into<String>) {
         self.attributes.push(Attribute::new(name, value));
     }

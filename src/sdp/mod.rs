@@ -16,7 +16,7 @@ mod text;
 pub use answer::{Answer, AnswerError, OurAnswer};
 pub use audio::{AudioOffer, Codec, Direction, OfferedCodec, Profile};
 pub use crypto::{CryptoAttribute, CryptoError};
-pub use layout::{Layout, Local};
+pub use layout::{Layout, Local, OurKeying};
 pub use offer::{Offer, OfferError, OurOffer};
 pub use text::{Attribute, Connection, Media, Origin, SdpError, SessionDescription};
 

@@ -3,8 +3,7 @@
 //! From a phone's offer one audio section is taken, the best protected one; the others will be refused in the answer.
 
 use super::audio::{AudioOffer, Codec, Direction, Profile};
-use super::crypto::CryptoAttribute;
-use super::layout::{Layout, Local, OurSection};
+use super::layout::{Layout, Local, OurKeying, OurSection};
 use super::text::SessionDescription;
 
 /// A phone's offer.
@@ -46,20 +45,21 @@ impl Offer {
     }
 }
 
-/// Some phones offer the same sound twice, in clear and encrypted. Take the one that can be spoken and is encrypted.
-fn preference(audio: &AudioOffer) -> (bool, bool, bool) {
-    let keyed = !audio.cryptos.is_empty();
+/// Some phones offer the same sound twice, in clear and encrypted. Take the one that can be spoken and is encrypted best.
+fn preference(audio: &AudioOffer) -> (bool, bool, bool, bool) {
     let secure = matches!(audio.profile, Profile::RtpSavp | Profile::RtpSavpf);
-    (!audio.codecs.is_empty(), keyed, keyed && secure)
+    let zrtp = matches!(audio.profile, Profile::RtpAvp | Profile::RtpAvpf) && !audio.zrtp_hashes.is_empty();
+    let keyed = !audio.cryptos.is_empty();
+    (!audio.codecs.is_empty(), zrtp, keyed, keyed && secure)
 }
 
-/// What we offer: sound with SDES keys.
+/// What we offer: sound, and how it is protected.
 #[derive(Debug)]
 pub struct OurOffer {
     /// The session's sections.
     pub layout: Layout,
-    /// The keys, in our order of preference.
-    pub cryptos: Vec<CryptoAttribute>,
+    /// The keys, or how they will be agreed on.
+    pub keying: OurKeying,
     /// The codecs under their payload types, in our order of preference.
     pub codecs: Vec<(u8, Codec)>,
     /// telephone-event: payload type and clock.
@@ -74,10 +74,10 @@ pub struct OurOffer {
 
 impl OurOffer {
     /// The first offer of a session: all that we can speak.
-    pub fn first(cryptos: Vec<CryptoAttribute>, local: Local) -> Self {
+    pub fn first(keying: OurKeying, local: Local) -> Self {
         OurOffer {
-            layout: Layout::ours(),
-            cryptos,
+            layout: Layout::ours(keying.profile()),
+            keying,
             codecs: vec![(96, Codec::Opus), (0, Codec::Pcmu), (8, Codec::Pcma)],
             telephone_events: vec![(97, 48_000), (101, 8_000)],
             rtcp_mux: true,
@@ -95,9 +95,7 @@ impl OurOffer {
         for (payload_type, clock) in &self.telephone_events {
             section.telephone_event(*payload_type, *clock);
         }
-        for crypto in &self.cryptos {
-            section.line("crypto", crypto.to_value());
-        }
+        section.keying(&self.keying);
         section.rtcp_port(&self.local);
         if self.rtcp_mux {
             section.flag("rtcp-mux");

@@ -128,7 +128,7 @@ fn after_ice_the_phone_is_where_its_new_offer_says() {
 fn keys_of_dtls_and_zrtp_offers_are_seen() {
     let zrtp = read(&file("app-zrtp-ice-avpf-mux.sdp")).audio;
     assert_eq!(zrtp.profile, Profile::RtpAvpf);
-    assert!(zrtp.zrtp_hash.unwrap().starts_with("1.10 "));
+    assert!(zrtp.zrtp_hashes[0].starts_with("1.10 "));
     let dtls = read(&file("app-dtls-ice-avpf-mux.sdp")).audio;
     assert_eq!(dtls.profile, Profile::UdpTlsRtpSavpf);
     assert!(dtls.fingerprint.is_some() && dtls.cryptos.is_empty());

@@ -7,12 +7,12 @@ use super::cipher::{Cipher, Failed, Position, Protocol};
 use super::kdf::{KeyError, MasterKey};
 use super::rtp::{FIXED_LEN, fixed_header};
 use super::sources::Sources;
-use super::{MAX_PACKET, rtcp};
+use super::{Datagram, MAX_PACKET, rtcp};
 use crate::policy::MayKey;
 use crate::units::{Ssrc, unfold_sequence};
 use std::fmt;
 
-/// An encrypted and authenticated packet, ready for the wire.
+/// An encrypted and authenticated packet, or one of ZRTP's, ready for the wire.
 ///
 /// Only this module makes one, so a socket that takes nothing else sends nothing in clear. It holds its bytes itself.
 #[derive(PartialEq, Eq)]
@@ -25,6 +25,13 @@ impl Sealed {
     /// The datagram.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// A packet of the ZRTP engine, which carries no sound. `None` for everything else.
+    pub(crate) fn zrtp(packet: &[u8]) -> Option<Self> {
+        let mut sealed = Sealed::new();
+        let zrtp = Datagram::of(packet) == Some(Datagram::Zrtp);
+        (zrtp && sealed.push(packet).is_ok()).then_some(sealed)
     }
 
     fn new() -> Self {

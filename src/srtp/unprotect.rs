@@ -8,7 +8,7 @@ use super::kdf::{KeyError, MasterKey};
 use super::rtp::{FIXED_LEN, RtpHeader};
 use super::sources::Sources;
 use super::{MAX_PACKET, rtcp};
-use crate::policy::MayKey;
+use crate::policy::Receiving;
 use crate::units::unfold_sequence;
 use std::fmt;
 
@@ -65,7 +65,7 @@ pub struct Unprotector {
 
 impl Unprotector {
     /// Prepares the keys, which policy has allowed.
-    pub fn new(_proof: &MayKey, master: &MasterKey) -> Result<Self, KeyError> {
+    pub fn new(_proof: &impl Receiving, master: &MasterKey) -> Result<Self, KeyError> {
         Ok(Unprotector {
             rtp: Cipher::new(master, Protocol::Rtp)?,
             rtcp: Cipher::new(master, Protocol::Rtcp)?,
