@@ -427,7 +427,12 @@ impl Client {
 
     /// Whether the group lets us publish.
     pub fn may_present(&self) -> bool {
-        self.permissions.iter().any(|permission| permission == "present")
+        self.may("present")
+    }
+
+    /// Whether the group gave us this permission, such as `message`.
+    pub fn may(&self, wanted: &str) -> bool {
+        self.permissions.iter().any(|permission| permission == wanted)
     }
 
     fn offer_if_wanted(&mut self) {

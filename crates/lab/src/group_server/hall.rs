@@ -190,8 +190,11 @@ impl Hall {
             HallEvent::Peer { stream, event } => self.handle_peer(&stream, event),
             HallEvent::Publish { stream, to } => self.publish(&stream, &to),
             HallEvent::Status { group, host, reply } => {
-                let status = self.groups.get(&group);
-                let _ = reply.send(status.map(|found| http::status(&group, &found.description, Some(&host), None)));
+                let status = self.groups.get(&group).map(|found| {
+                    let members = found.description.public.then(|| (found.members.len(), found.locked.is_some()));
+                    http::status(&group, &found.description, Some(&host), members)
+                });
+                let _ = reply.send(status);
             }
         }
     }
