@@ -3,16 +3,21 @@
 //! In: bytes and state of the TLS connection, events of the room. Out: [`Output`]s. A connection is used only with the
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
+mod zrtp;
+
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
-use crate::keying::Keys;
+use crate::keying::{Keys, Secured};
+use crate::peers::{Change as PeerChange, PeerBook};
 use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
-use crate::room::{Direction, JoinRefused, LegSetup, RemoteMedia, RoomEvent};
+use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
-use crate::units::{CallNumber, CallNumbers, Random};
+use crate::units::{CallNumber, CallNumbers, Random, WallClock};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zrtp_proto::Zid;
 
 /// How long the last BYEs and the un-REGISTER may take.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +30,21 @@ pub struct LineConfig {
     pub rules: Rules,
     /// More calls than this are answered 486.
     pub most_calls: usize,
+    /// For ZRTP.
+    pub zrtp: ZrtpIdentity,
+}
+
+/// Who the gateway is for ZRTP, and what it remembers: the same for every account.
+#[derive(Clone)]
+pub struct ZrtpIdentity {
+    /// Our own identifier, the same in every call.
+    pub zid: Zid,
+    /// The phones of earlier calls.
+    pub peers: PeerBook,
+    /// The time of day, for what is remembered.
+    pub clock: WallClock,
+    /// Makes a source of randomness for each exchange.
+    pub random: Arc<dyn Fn() -> Box<dyn Random> + Send + Sync>,
 }
 
 /// The UDP ports of a call, as the phone shall see them.
@@ -52,6 +72,10 @@ pub enum Output {
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys. Where only the phone's is new, the new protector has our old key: its stream needs another SSRC.
     Rekey(CallNumber, Box<Keys>),
+    /// What ZRTP has done with the leg.
+    Order(CallNumber, LegOrder),
+    /// Write these to the store, in this order.
+    Keep(Vec<PeerChange>),
     /// The phone leaves.
     Leave(CallNumber),
     /// After [`Line::shut_down`]: nothing is left to do.
@@ -65,7 +89,7 @@ pub struct CallReport {
     pub number: CallNumber,
     /// The claimed name.
     pub peer: String,
-    /// `joining`, `answered` (no ACK yet), `talking` or `held`.
+    /// `joining`, `answered` (no ACK yet), `securing` (ZRTP is under way), `talking` or `held`.
     pub state: &'static str,
     /// Since it was answered.
     pub duration: Duration,
@@ -74,14 +98,20 @@ pub struct CallReport {
 }
 
 /// The sound of a call, as it was agreed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SoundReport {
-    /// What protects it.
-    pub level: MediaLevel,
-    /// The SRTP suite.
+    /// What protects it; `None` while ZRTP has not ended: then no sound runs.
+    pub level: Option<MediaLevel>,
+    /// How its keys are agreed on: `sdes` or `zrtp`.
+    pub method: &'static str,
+    /// The SRTP suite, as far as it is agreed.
     pub suite: &'static str,
     /// The codec.
     pub codec: &'static str,
+    /// The caller is known, and this device of his is not.
+    pub new_device: bool,
+    /// What ZRTP showed.
+    pub zrtp: Option<Secured>,
 }
 
 /// An account, for `status`.
@@ -155,6 +185,7 @@ impl Line {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.agent.handle_timeout(now);
+        self.zrtp_timeout(now);
         if self.closing.is_some_and(|end| end <= now) {
             self.outputs.push_back(Output::Finished);
             self.closing = None;
@@ -164,7 +195,7 @@ impl Line {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn wake(&self) -> Option<Instant> {
-        self.agent.wake().into_iter().chain(self.closing).min()
+        self.agent.wake().into_iter().chain(self.closing).chain(self.zrtp_wake()).min()
     }
 
     /// The next thing to do.
@@ -206,6 +237,8 @@ impl Line {
         match event {
             RoomEvent::Ready { call } => self.joined(now, call),
             RoomEvent::Refused { call, reason } => self.not_let_in(now, call, &reason),
+            RoomEvent::Zrtp { call, from, packet } => self.zrtp_packet(now, call, from, &packet),
+            RoomEvent::Proved { call } => self.proved(now, call),
             // the room has already forgotten it
             RoomEvent::Ended { call, reason } => self.end(now, call, 200, &reason.sentence()),
         }
@@ -319,7 +352,8 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
         let number = self.numbers.next_number();
-        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        let mut judging =
+            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let judged = catch_unwind(AssertUnwindSafe(|| PhoneCall::incoming(number, dialog, key, request, &mut judging)));
         match judged {
             Ok(Ok(call)) => {
@@ -355,7 +389,8 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
         }
         let number = call.number;
-        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        let mut judging =
+            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let changed = catch_unwind(AssertUnwindSafe(|| match request.body.is_empty() {
             // an INVITE without an offer wants one of ours
             true => call.offer_again(&mut judging).map(|offer| (offer, None)),
@@ -385,9 +420,13 @@ impl Line {
         let Some(signalling) = self.signalling else { return };
         let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
         let number = call.number;
-        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        let mut judging =
+            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(body, &mut judging))) {
-            Ok(None) => {}
+            Ok(None) => {
+                self.start_zrtp(now, number);
+                self.pump_zrtp(now, number);
+            }
             Ok(Some(Ok(Settled::Join(setup)))) => {
                 agreed(call);
                 self.outputs.push_back(Output::Join(setup));
@@ -428,6 +467,8 @@ impl Line {
         if let Some((invite, body)) = answer {
             self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
+        self.start_zrtp(now, number);
+        self.pump_zrtp(now, number);
     }
 
     fn end_and_leave(&mut self, now: Instant, number: CallNumber, cause: u16, why: &str) {
@@ -470,8 +511,9 @@ impl Line {
 
 /// Logs what was agreed on, once it is.
 fn agreed(call: &PhoneCall) {
-    if let Some(SoundReport { level, suite, codec }) = sound(call) {
-        tracing::info!(call = %call.number, level = level.as_str(), suite, codec, "agreed, joining the group");
+    if let Some(SoundReport { level, method, suite, codec, .. }) = sound(call) {
+        let level = level.map_or("none yet", MediaLevel::as_str);
+        tracing::info!(call = %call.number, level, method, suite, codec, "agreed, joining the group");
     }
 }
 
@@ -481,6 +523,7 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
         State::AwaitPorts { .. } | State::AwaitRoom { .. } => ("joining", now),
         State::Talking { since, joined: false, .. } => ("joining", since),
         State::AwaitAnswer { since, .. } | State::Talking { since, acknowledged: false, .. } => ("answered", since),
+        State::Talking { since, .. } if call.protection().is_none() => ("securing", since),
         State::Talking { since, .. } if holds => ("held", since),
         State::Talking { since, .. } => ("talking", since),
     };
@@ -495,7 +538,15 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
 
 fn sound(call: &PhoneCall) -> Option<SoundReport> {
     let terms = call.terms.as_ref()?;
-    Some(SoundReport { level: terms.level, suite: terms.suite().as_str(), codec: terms.codec.codec.as_str() })
+    let protection = call.protection();
+    Some(SoundReport {
+        level: protection.map(|(level, _)| level),
+        method: if call.zrtp.is_some() { "zrtp" } else { "sdes" },
+        suite: protection.map_or("", |(_, suite)| suite.as_str()),
+        codec: terms.codec.codec.as_str(),
+        new_device: call.is_new_device(),
+        zrtp: call.secured.clone(),
+    })
 }
 
 /// The answer to a refused offer: a status that the phone knows and a sentence that its user may see (RFC 3261 §20.43).

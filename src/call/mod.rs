@@ -25,5 +25,5 @@ mod phone_call;
 #[cfg(test)]
 mod tests;
 
-pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output, SoundReport};
+pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output, SoundReport, ZrtpIdentity};
 pub use name::{claimed_name, participant_name};

@@ -4,17 +4,17 @@
 //! the 200 brings our offer and the ACK the answer (RFC 3261 §13.2.1). What is allowed is asked of `policy` each time, in
 //! both directions and for every description.
 
+use super::line::ZrtpIdentity;
 use super::name::{claimed_name, participant_name};
 use crate::audio;
-use crate::keying::{self, KeyingError, Keys, Sdes};
-use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel};
-use crate::room::{Direction, LegSetup, PhoneCodec, RemoteMedia};
-use crate::sdp::{
-    self, Answer, AudioOffer, CryptoAttribute, Layout, Local, Offer, OurAnswer, OurOffer, SessionDescription,
-};
+use crate::keying::{self, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
+use crate::peers::{Caller, PeerCache};
+use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel, SuiteStrength};
+use crate::room::{Direction, LegKeys, LegSetup, PhoneCodec, RemoteMedia};
+use crate::sdp::{self, Answer, AudioOffer, Layout, Local, Offer, OurAnswer, OurKeying, OurOffer, SessionDescription};
 use crate::sip::{DialogId, Request, TransactionKey};
 use crate::srtp::Suite;
-use crate::units::{CallNumber, Random};
+use crate::units::{CallNumber, Random, Ssrc};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -33,9 +33,9 @@ pub(super) enum State {
 /// Who makes the first offer.
 pub(super) enum Opening {
     /// The phone did, and these keys came of it.
-    Theirs(Box<Keys>),
-    /// We do, with these keys.
-    Ours(Vec<CryptoAttribute>),
+    Theirs(LegKeys),
+    /// We do, and say this about keys.
+    Ours(OurKeying),
 }
 
 /// What a call needs once its ports are open.
@@ -87,29 +87,35 @@ pub(super) struct Judging<'a> {
     /// The connection that brings the description.
     pub(super) signalling: SignallingLevel,
     pub(super) random: &'a mut dyn Random,
+    /// Who we are for ZRTP, and what it remembers.
+    pub(super) zrtp: &'a ZrtpIdentity,
+    pub(super) now: Instant,
 }
 
 /// What both sides have agreed on about the sound, whoever offered it.
 pub(super) struct Terms {
-    pub(super) level: MediaLevel,
     pub(super) codec: sdp::OfferedCodec,
     /// As the phone sees it.
     direction: sdp::Direction,
     remote: RemoteMedia,
     telephone_event: Option<u8>,
-    sdes: Sdes,
+    keying: Keying,
     layout: Layout,
 }
 
+/// How the keys of a dialog are agreed on.
+enum Keying {
+    /// In the descriptions, and what they are worth.
+    Sdes(Sdes, MediaLevel),
+    /// By the call's [`Zrtp`].
+    Zrtp,
+}
+
 impl Terms {
-    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, level: MediaLevel, sdes: Sdes, layout: Layout) -> Self {
+    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, keying: Keying, layout: Layout) -> Self {
         let remote = RemoteMedia { rtp: audio.remote_rtp, rtcp: audio.remote_rtcp, rtcp_mux: audio.rtcp_mux };
         let telephone_event = audio.telephone_event(codec.codec);
-        Terms { level, codec, direction: audio.direction, remote, telephone_event, sdes, layout }
-    }
-
-    pub(super) fn suite(&self) -> Suite {
-        self.sdes.suite()
+        Terms { codec, direction: audio.direction, remote, telephone_event, keying, layout }
     }
 
     /// Which way sound runs.
@@ -117,20 +123,23 @@ impl Terms {
         Direction { from_phone: self.direction.sends(), to_phone: self.direction.receives() }
     }
 
-    fn current(&self) -> Current {
-        Current { level: self.level, suite: self.sdes.strength() }
+    fn sdes(&self) -> Option<&Sdes> {
+        match &self.keying {
+            Keying::Sdes(sdes, _) => Some(sdes),
+            Keying::Zrtp => None,
+        }
     }
 
     fn change(&self, keys: Option<Keys>) -> Change {
         Change { direction: self.direction(), remote: self.remote, keys }
     }
 
-    fn answer(&self, local: Local) -> String {
+    fn answer(&self, keying: OurKeying, local: Local) -> String {
         let answer = OurAnswer {
             layout: &self.layout,
             codec: self.codec,
             telephone_event: self.telephone_event,
-            crypto: self.sdes.ours(),
+            keying,
             rtcp_mux: self.remote.rtcp_mux,
             direction: self.direction.reversed(),
             local,
@@ -140,10 +149,10 @@ impl Terms {
 
     /// What is in force, offered anew, in both directions so that a phone that held the call may come back
     /// (RFC 6337 §5.2.5). The codec is the one in use: a running call cannot change it.
-    fn offer(&self, cryptos: Vec<CryptoAttribute>, local: Local) -> OurOffer {
+    fn offer(&self, keying: OurKeying, local: Local) -> OurOffer {
         OurOffer {
             layout: self.layout.clone(),
-            cryptos,
+            keying,
             codecs: vec![(self.codec.payload_type, self.codec.codec)],
             telephone_events: self.telephone_event.map(|event| (event, self.codec.codec.clock())).into_iter().collect(),
             rtcp_mux: self.remote.rtcp_mux,
@@ -167,9 +176,18 @@ pub(super) struct PhoneCall {
     pub(super) state: State,
     pub(super) peer: String,
     pub(super) participant: String,
+    /// The caller, as he claims: what ZRTP's memory is bound to.
+    caller: Caller,
     /// `None` until the phone's offer or answer is there.
     pub(super) terms: Option<Terms>,
+    /// Where keys are agreed on by ZRTP.
+    pub(super) zrtp: Option<Zrtp>,
+    /// What is remembered of the phone.
+    pub(super) cache: Option<PeerCache>,
+    /// What came of it.
+    pub(super) secured: Option<Secured>,
     session_id: u64,
+    ssrc: Ssrc,
     local: Option<Local>,
     /// A re-INVITE without an offer got one of ours; its ACK brings the answer.
     reoffered: Option<OurOffer>,
@@ -184,32 +202,99 @@ impl PhoneCall {
         request: &Request,
         judging: &mut Judging<'_>,
     ) -> Result<Self, Declined> {
-        let (terms, opening) = match request.body.is_empty() {
-            true => {
-                let Judging { rules, signalling, random } = judging;
-                (None, Opening::Ours(Sdes::offer(None, number, *signalling, None, rules, &mut **random)?))
-            }
-            false => {
-                let (terms, keys) = agree(number, &request.body, None, judging)?;
-                (Some(terms), Opening::Theirs(Box::new(keys.ok_or_else(|| broken("no keys were made"))?)))
-            }
-        };
         let from = request.headers.from().ok();
         let display = from.as_ref().and_then(|from| from.display_name.clone());
-        let user = from.as_ref().and_then(|from| from.uri.as_sip()?.user.clone());
-        let mut session_id = [0u8; 8];
-        judging.random.fill(&mut session_id);
-        Ok(PhoneCall {
+        let uri = from.as_ref().and_then(|from| from.uri.as_sip());
+        let user = uri.and_then(|uri| uri.user.clone());
+        let mut drawn = [0u8; 12];
+        judging.random.fill(&mut drawn);
+        let word = |at: usize| u32::from_be_bytes([drawn[at], drawn[at + 1], drawn[at + 2], drawn[at + 3]]);
+        let mut call = PhoneCall {
             number,
             dialog,
-            state: State::AwaitPorts { invite, opening },
+            state: State::AwaitPorts { invite, opening: Opening::Theirs(LegKeys::Awaited) },
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
-            terms,
-            session_id: u64::from_be_bytes(session_id) >> 2, // fits a signed 64-bit number, as some parsers want it
+            caller: from.as_ref().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri)),
+            terms: None,
+            zrtp: None,
+            cache: None,
+            secured: None,
+            session_id: (u64::from(word(0)) << 32 | u64::from(word(4))) >> 2, // fits a signed 64-bit number, as some parsers want it
+            ssrc: Ssrc(word(8)),
             local: None,
             reoffered: None,
+        };
+        let opening = match request.body.is_empty() {
+            true => Opening::Ours(call.first_keying(judging)?),
+            false => {
+                let (terms, keys) = call.agree(&request.body, judging)?;
+                let keys = match (keys, &terms.keying) {
+                    (Some(keys), _) => leg_keys(keys),
+                    (None, Keying::Zrtp) => LegKeys::Awaited,
+                    (None, Keying::Sdes(..)) => return Err(broken("no keys were made")),
+                };
+                call.terms = Some(terms);
+                Opening::Theirs(keys)
+            }
+        };
+        call.state = State::AwaitPorts { invite, opening };
+        Ok(call)
+    }
+
+    /// What our first offer says about keys: in the form that the minimum asks for, and never in two.
+    fn first_keying(&mut self, judging: &mut Judging<'_>) -> Result<OurKeying, Refusal> {
+        if judging.rules.media_minimum >= MediaLevel::Zrtp {
+            return Ok(OurKeying::Zrtp(self.zrtp(judging).hello_hash()));
+        }
+        let Judging { rules, signalling, random, .. } = judging;
+        Ok(OurKeying::Sdes(Sdes::offer(None, self.number, *signalling, None, rules, &mut **random)?))
+    }
+
+    /// The call's ZRTP, made when it is first needed.
+    fn zrtp(&mut self, judging: &Judging<'_>) -> &mut Zrtp {
+        let Judging { rules, zrtp: identity, now, .. } = judging;
+        let (call, ssrc, caller, kept) = (self.number, self.ssrc, self.caller.clone(), &mut self.cache);
+        self.zrtp.get_or_insert_with(|| {
+            let cache = PeerCache::new(&identity.peers, &rules.account, caller, identity.clock.unix(*now));
+            *kept = Some(cache.clone());
+            let (zid, cache, random) = (identity.zid, Box::new(cache), (identity.random)());
+            Zrtp::new(ZrtpSetup { call, zid, ssrc, cache, random })
         })
+    }
+
+    /// What a description of ours says about the keys in force.
+    fn keying(&self, terms: &Terms) -> Option<OurKeying> {
+        match &terms.keying {
+            Keying::Sdes(sdes, _) => Some(OurKeying::Sdes(vec![sdes.ours()])),
+            Keying::Zrtp => Some(OurKeying::Zrtp(self.zrtp.as_ref()?.hello_hash())),
+        }
+    }
+
+    /// What protects the sound, as far as it is agreed.
+    pub(super) fn current(&self) -> Option<Current> {
+        match &self.terms.as_ref()?.keying {
+            Keying::Sdes(sdes, level) => Some(Current { level: *level, suite: sdes.strength() }),
+            Keying::Zrtp => Some(match &self.secured {
+                Some(secured) => Current { level: secured.level, suite: keying::strength_of(secured.suite) },
+                // agreed on, and nothing less may follow
+                None => Current { level: MediaLevel::Zrtp, suite: SuiteStrength::Full },
+            }),
+        }
+    }
+
+    /// A caller of earlier calls with a device that was in none of them.
+    pub(super) fn is_new_device(&self) -> bool {
+        let acquaintance = self.cache.as_ref().and_then(PeerCache::acquaintance);
+        acquaintance.is_some_and(|acquaintance| acquaintance.is_unknown_device_of_known_caller())
+    }
+
+    /// The level and the SRTP suite of the sound; `None` while there is none.
+    pub(super) fn protection(&self) -> Option<(MediaLevel, Suite)> {
+        match &self.terms.as_ref()?.keying {
+            Keying::Sdes(sdes, level) => Some((*level, sdes.suite())),
+            Keying::Zrtp => self.secured.as_ref().map(|secured| (secured.level, secured.suite)),
+        }
     }
 
     /// The ports are open.
@@ -220,9 +305,9 @@ impl PhoneCall {
         let local = Local { rtp, rtcp, session_id: self.session_id, version: 1 };
         self.local = Some(local);
         match opening {
-            Opening::Theirs(keys) => Some(Opened::Join(Box::new(self.leg(*keys)?))),
-            Opening::Ours(cryptos) => {
-                let ours = OurOffer::first(cryptos, local);
+            Opening::Theirs(keys) => Some(Opened::Join(Box::new(self.leg(keys)?))),
+            Opening::Ours(keying) => {
+                let ours = OurOffer::first(keying, local);
                 let text = ours.description().to_string();
                 self.state = State::AwaitAnswer { since: now, ours };
                 Some(Opened::Offer(text))
@@ -230,14 +315,14 @@ impl PhoneCall {
         }
     }
 
-    fn leg(&self, keys: Keys) -> Option<LegSetup> {
+    fn leg(&self, keys: LegKeys) -> Option<LegSetup> {
         let terms = self.terms.as_ref()?;
         Some(LegSetup {
             call: self.number,
             participant: self.participant.clone(),
             codec: PhoneCodec { codec: sound_codec(terms.codec.codec), payload_type: terms.codec.payload_type },
-            protector: keys.protector,
-            unprotector: keys.unprotector,
+            ssrc: self.ssrc,
+            keys,
             remote: terms.remote,
             direction: terms.direction(),
         })
@@ -247,7 +332,8 @@ impl PhoneCall {
     pub(super) fn joined(&mut self, now: Instant) -> Option<(TransactionKey, String)> {
         match &mut self.state {
             State::AwaitRoom { invite } => {
-                let ready = (*invite, self.terms.as_ref()?.answer(self.local?));
+                let (invite, terms) = (*invite, self.terms.as_ref()?);
+                let ready = (invite, terms.answer(self.keying(terms)?, self.local?));
                 self.state = State::Talking { since: now, acknowledged: false, joined: true };
                 Some(ready)
             }
@@ -261,15 +347,21 @@ impl PhoneCall {
 
     /// The body of the 200 to a re-INVITE without an offer.
     pub(super) fn offer_again(&mut self, judging: &mut Judging<'_>) -> Result<String, Declined> {
-        let (Some(terms), Some(local)) = (&self.terms, &mut self.local) else {
+        let (Some(terms), Some(mut local)) = (&self.terms, self.local) else {
             return Err(broken("nothing is agreed"));
         };
-        let Judging { rules, signalling, random } = judging;
-        let (sdes, current) = (Some(&terms.sdes), Some(terms.current()));
-        let cryptos = Sdes::offer(sdes, self.number, *signalling, current, rules, &mut **random)?;
+        let keying = match &terms.keying {
+            Keying::Zrtp => self.keying(terms).ok_or_else(|| broken("ZRTP is gone"))?,
+            Keying::Sdes(sdes, _) => {
+                let Judging { rules, signalling, random, .. } = judging;
+                let current = self.current();
+                OurKeying::Sdes(Sdes::offer(Some(sdes), self.number, *signalling, current, rules, &mut **random)?)
+            }
+        };
         local.version += 1;
-        let ours = terms.offer(cryptos, *local);
+        let ours = terms.offer(keying, local);
         let text = ours.description().to_string();
+        self.local = Some(local);
         self.reoffered = Some(ours);
         Ok(text)
     }
@@ -278,13 +370,17 @@ impl PhoneCall {
     pub(super) fn acknowledged(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Option<Result<Settled, Declined>> {
         match &mut self.state {
             State::AwaitPorts { .. } | State::AwaitRoom { .. } => None,
-            State::AwaitAnswer { since, ours } => {
-                let settled = accept(self.number, ours, body, None, judging);
-                let since = *since;
-                Some(settled.and_then(|(terms, keys)| {
+            State::AwaitAnswer { since, .. } => {
+                let next = State::Talking { since: *since, acknowledged: true, joined: false };
+                let State::AwaitAnswer { ours, .. } = std::mem::replace(&mut self.state, next) else { return None };
+                Some(self.accept(&ours, body, judging).and_then(|(terms, keys)| {
+                    let keys = match (keys, &terms.keying) {
+                        (Some(keys), _) => leg_keys(keys),
+                        (None, Keying::Zrtp) => LegKeys::Awaited,
+                        (None, Keying::Sdes(..)) => return Err(broken("no keys were made")),
+                    };
                     self.terms = Some(terms);
-                    self.state = State::Talking { since, acknowledged: true, joined: false };
-                    let leg = keys.and_then(|keys| self.leg(keys)).ok_or_else(|| broken("no keys were made"))?;
+                    let leg = self.leg(keys).ok_or_else(|| broken("nothing is agreed"))?;
                     Ok(Settled::Join(Box::new(leg)))
                 }))
             }
@@ -292,7 +388,7 @@ impl PhoneCall {
                 *acknowledged = true;
                 // a phone that says nothing to what it asked for leaves the call as it is
                 let ours = self.reoffered.take().filter(|_| !body.is_empty())?;
-                let settled = accept(self.number, &ours, body, self.terms.as_ref(), judging);
+                let settled = self.accept(&ours, body, judging);
                 Some(settled.map(|(terms, keys)| {
                     let change = terms.change(keys);
                     self.terms = Some(terms);
@@ -304,12 +400,14 @@ impl PhoneCall {
 
     /// A re-INVITE or UPDATE with an offer: our answer, and what changes. Refused, it changes nothing.
     pub(super) fn renegotiate(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(String, Change), Declined> {
-        let (Some(before), Some(local)) = (&self.terms, &mut self.local) else {
+        let Some(mut local) = self.local.filter(|_| self.terms.is_some()) else {
             return Err(broken("nothing is agreed"));
         };
-        let (terms, keys) = agree(self.number, body, Some(before), judging)?;
+        let (terms, keys) = self.agree(body, judging)?;
         local.version += 1;
-        let (answer, change) = (terms.answer(*local), terms.change(keys));
+        let keying = self.keying(&terms).ok_or_else(|| broken("ZRTP is gone"))?;
+        let (answer, change) = (terms.answer(keying, local), terms.change(keys));
+        self.local = Some(local);
         self.terms = Some(terms);
         Ok((answer, change))
     }
@@ -333,59 +431,79 @@ impl PhoneCall {
     }
 }
 
-/// Reads an offer, has it judged, agrees on keys: new contexts, or `None` where those in use go on.
-fn agree(
-    number: CallNumber,
-    body: &[u8],
-    before: Option<&Terms>,
-    judging: &mut Judging<'_>,
-) -> Result<(Terms, Option<Keys>), Declined> {
-    let Offer { audio, layout } = Offer::read(&description(body)?).map_err(|error| Declined {
-        status: 488,
-        reason: error.to_string(),
-        hint: "The phone has to offer Opus, PCMU or PCMA".to_owned(),
-        rule: None,
-    })?;
-    let proof = judge(number, &audio, before, judging)?;
-    let codec = match before {
-        None => audio.first_codec().ok_or_else(|| broken("an offer without codec was accepted"))?,
-        Some(before) => same_codec(&audio, before.codec)?,
-    };
-    let level = proof.level();
-    let agreed = Sdes::answer(before.map(|terms| &terms.sdes), &audio, proof, judging.rules, judging.random)?;
-    Ok((Terms::new(&audio, codec, level, agreed.sdes, layout), agreed.keys))
-}
-
-/// Reads the answer to an offer of ours, has it judged like an offer, takes its key.
-fn accept(
-    number: CallNumber,
-    ours: &OurOffer,
-    body: &[u8],
-    before: Option<&Terms>,
-    judging: &mut Judging<'_>,
-) -> Result<(Terms, Option<Keys>), Declined> {
-    let unfit = |reason: String| Declined { status: 488, reason, hint: DOES_NOT_FIT.to_owned(), rule: None };
-    if body.is_empty() {
-        return Err(unfit("the phone acknowledged the gateway's offer without an answer".to_owned()));
+impl PhoneCall {
+    /// Reads an offer, has it judged, agrees on keys: new contexts, or `None` where those in use go on, or ZRTP makes them.
+    fn agree(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(Terms, Option<Keys>), Declined> {
+        let Offer { audio, layout } = Offer::read(&description(body)?).map_err(|error| Declined {
+            status: 488,
+            reason: error.to_string(),
+            hint: "The phone has to offer Opus, PCMU or PCMA".to_owned(),
+            rule: None,
+        })?;
+        let proof = self.judge(&audio, judging)?;
+        let codec = match &self.terms {
+            None => audio.first_codec().ok_or_else(|| broken("an offer without codec was accepted"))?,
+            Some(before) => same_codec(&audio, before.codec)?,
+        };
+        if proof.level() >= MediaLevel::Zrtp {
+            self.announced(&audio, judging)?;
+            return Ok((Terms::new(&audio, codec, Keying::Zrtp, layout), None));
+        }
+        let (level, before) = (proof.level(), self.terms.as_ref().and_then(Terms::sdes));
+        let agreed = Sdes::answer(before, &audio, proof, judging.rules, judging.random)?;
+        Ok((Terms::new(&audio, codec, Keying::Sdes(agreed.sdes, level), layout), agreed.keys))
     }
-    let answer = Answer::read(ours, &description(body)?).map_err(|error| unfit(error.to_string()))?;
-    let proof = judge(number, &answer.audio, before, judging)?;
-    let codec = answer.codec(ours).map_err(|error| unfit(error.to_string()))?;
-    let level = proof.level();
-    let sdes = before.map(|terms| &terms.sdes);
-    let agreed = Sdes::accept(sdes, &ours.cryptos, &answer.audio, proof, judging.rules)?;
-    Ok((Terms::new(&answer.audio, codec, level, agreed.sdes, ours.layout.clone()), agreed.keys))
-}
 
-fn judge(
-    call: CallNumber,
-    audio: &AudioOffer,
-    before: Option<&Terms>,
-    judging: &Judging<'_>,
-) -> Result<policy::MayAnswer, Refusal> {
-    let current = before.map(Terms::current);
-    let facts = OfferFacts { call, signalling: judging.signalling, keying: keying::offered(audio), current };
-    policy::judge(judging.rules, &facts).allowed()
+    /// Reads the answer to an offer of ours, has it judged like an offer, takes its key.
+    fn accept(
+        &mut self,
+        ours: &OurOffer,
+        body: &[u8],
+        judging: &mut Judging<'_>,
+    ) -> Result<(Terms, Option<Keys>), Declined> {
+        let unfit = |reason: String| Declined { status: 488, reason, hint: DOES_NOT_FIT.to_owned(), rule: None };
+        if body.is_empty() {
+            return Err(unfit("the phone acknowledged the gateway's offer without an answer".to_owned()));
+        }
+        let answer = Answer::read(ours, &description(body)?).map_err(|error| unfit(error.to_string()))?;
+        let audio = &answer.audio;
+        let proof = self.judge(audio, judging)?;
+        let codec = answer.codec(ours).map_err(|error| unfit(error.to_string()))?;
+        let OurKeying::Sdes(cryptos) = &ours.keying else {
+            self.announced(audio, judging)?;
+            return Ok((Terms::new(audio, codec, Keying::Zrtp, ours.layout.clone()), None));
+        };
+        let (level, before) = (proof.level(), self.terms.as_ref().and_then(Terms::sdes));
+        let agreed = Sdes::accept(before, cryptos, audio, proof, judging.rules)?;
+        Ok((Terms::new(audio, codec, Keying::Sdes(agreed.sdes, level), ours.layout.clone()), agreed.keys))
+    }
+
+    fn judge(&self, audio: &AudioOffer, judging: &Judging<'_>) -> Result<policy::MayAnswer, Refusal> {
+        let (call, signalling, current) = (self.number, judging.signalling, self.current());
+        let facts = OfferFacts { call, signalling, keying: keying::offered(audio), current };
+        policy::judge(judging.rules, &facts).allowed()
+    }
+
+    /// Binds ZRTP to the Hello that a description announces. A call has one exchange: another Hello would be another phone's.
+    fn announced(&mut self, audio: &AudioOffer, judging: &Judging<'_>) -> Result<(), Declined> {
+        let now = judging.now;
+        let begun = self.zrtp.is_some() && self.terms.is_some();
+        let zrtp = self.zrtp(judging);
+        match (keying::announced(audio), zrtp.announcement()) {
+            (Some(new), Some(known)) if new == known => {}
+            (Some(new), None) if !begun => zrtp.announced(now, new),
+            (None, _) => {}
+            (Some(_), _) => {
+                return Err(Declined {
+                    status: 488,
+                    reason: "the phone announced another ZRTP exchange within the call".to_owned(),
+                    hint: "The call goes on with its old keys; the phone may end it and call again".to_owned(),
+                    rule: Some(Rule::KeyingIsFixed),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn description(body: &[u8]) -> Result<SessionDescription, Declined> {
@@ -420,6 +538,10 @@ fn broken(what: &str) -> Declined {
         hint: "This is a defect of the gateway; please report it".to_owned(),
         rule: None,
     }
+}
+
+fn leg_keys(keys: Keys) -> LegKeys {
+    LegKeys::Agreed { protector: Box::new(keys.protector), unprotector: Box::new(keys.unprotector) }
 }
 
 fn sound_codec(codec: sdp::Codec) -> audio::Codec {

@@ -110,7 +110,7 @@ mod tests {
                 cache_mismatch: false,
             },
             codec: "opus".to_owned(),
-            rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0 },
+            rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0, before_keys: 0 },
             galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
         }
     }

@@ -2,7 +2,7 @@
 
 use super::table::{At, Section};
 use super::{ConfigError, Files, one_line, secret_file};
-use crate::policy::{MediaLevel, Rules, SignallingLevel};
+use crate::policy::{MediaLevel, Rules, SignallingLevel, ZrtpHash};
 use crate::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "expires",
     "signalling",
     "media_minimum",
+    "zrtp_hash",
 ];
 
 /// A SIP account.
@@ -202,7 +203,13 @@ fn read_one(section: &mut Section<'_>, short_tags: bool, files: &dyn Files) -> R
         pins,
         realm,
         expires,
-        rules: Rules { account: address.to_string(), signalling, media_minimum: media_minimum(section)?, short_tags },
+        rules: Rules {
+            account: address.to_string(),
+            signalling,
+            media_minimum: media_minimum(section)?.unwrap_or(MediaLevel::Srtp),
+            short_tags,
+            zrtp_hash: zrtp_hash(section)?,
+        },
         address,
     })
 }
@@ -290,16 +297,30 @@ fn signalling(section: &mut Section<'_>, pins: &[String]) -> Result<SignallingLe
     }
 }
 
-fn media_minimum(section: &mut Section<'_>) -> Result<MediaLevel, ConfigError> {
-    let Some(text) = section.text("media_minimum")? else { return Ok(MediaLevel::Srtp) };
+/// The key `media_minimum` of an account or a room.
+pub(super) fn media_minimum(section: &mut Section<'_>) -> Result<Option<MediaLevel>, ConfigError> {
+    let Some(text) = section.text("media_minimum")? else { return Ok(None) };
     let error = |what: &str, remedy: &str| Err(section.source().error(text.at, what, remedy));
     match text.value.as_str() {
-        "srtp" => Ok(MediaLevel::Srtp),
-        "zrtp" | "zrtp-verified" => error("this media_minimum is not supported by this version", "Use \"srtp\""),
+        "srtp" => Ok(Some(MediaLevel::Srtp)),
+        "zrtp" => Ok(Some(MediaLevel::Zrtp)),
+        "zrtp-verified" => Ok(Some(MediaLevel::ZrtpVerified)),
         "clear" => error(
             "clear media cannot be set here: only a dated [[policy.exception]] allows it",
             "Use \"srtp\", and encryption on the phones",
         ),
         _ => error("media_minimum is none of \"srtp\", \"zrtp\" and \"zrtp-verified\"", "Remove it to use \"srtp\""),
+    }
+}
+
+fn zrtp_hash(section: &mut Section<'_>) -> Result<ZrtpHash, ConfigError> {
+    let Some(text) = section.text("zrtp_hash")? else { return Ok(ZrtpHash::Required) };
+    match text.value.as_str() {
+        "required" => Ok(ZrtpHash::Required),
+        "optional" => Ok(ZrtpHash::Optional),
+        _ => {
+            let what = "zrtp_hash is neither \"required\" nor \"optional\"";
+            Err(section.source().error(text.at, what, "Remove it to use \"required\""))
+        }
     }
 }

@@ -122,12 +122,18 @@ impl Config {
                 policy.sections("exception", "[[policy.exception]]", exception::KEYS)?,
             ),
         };
-        let accounts = account::read(account, short_tags, files)?;
+        let mut accounts = account::read(account, short_tags, files)?;
         if accounts.is_empty() {
             return Err(source.error(0, "there is no [[account]]", "Add one with address and password_file"));
         }
         exception::check(exceptions, &accounts, today)?;
         let rooms = room::read(room, &file, &accounts, files)?;
+        // a call needs the higher of what its account and its room demand
+        for account in &mut accounts {
+            let of_room = rooms.iter().find(|room| room.account == account.address);
+            let demanded = of_room.and_then(|room| room.media_minimum).unwrap_or(account.rules.media_minimum);
+            account.rules.media_minimum = account.rules.media_minimum.max(demanded);
+        }
         let media = service::media(top.section("media", "[media]", service::MEDIA_KEYS)?)?;
         let store_directory = match top.section("store", "[store]", &["directory"])? {
             Some(mut store) => store.path("directory")?,

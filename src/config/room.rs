@@ -1,11 +1,13 @@
 //! `[[room]]`: one group, and the account whose calls come to it.
 
+use super::account::media_minimum;
 use super::table::Section;
 use super::{Account, Address, ConfigError, File, Files, secret_file};
+use crate::policy::MediaLevel;
 use crate::secret::Secret;
 use std::path::PathBuf;
 
-pub(super) const KEYS: &[&str] = &["group", "username", "password_file", "account", "ca_file"];
+pub(super) const KEYS: &[&str] = &["group", "username", "password_file", "account", "ca_file", "media_minimum"];
 
 /// A group and its way in.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Room {
     pub account: Address,
     /// PEM file of the only authorities that count for this Galène server.
     pub ca_file: Option<PathBuf>,
+    /// What the room demands of every call, where it is more than the account does.
+    pub media_minimum: Option<MediaLevel>,
 }
 
 /// What lets us into a group.
@@ -104,7 +108,8 @@ fn read_one(
             let remedy = format!("Write one of: {}", known.join(", "));
             section.source().error(written.at, "the room's account is none of the [[account]]s", remedy)
         })?;
-    Ok(Room { group, credentials, account, ca_file: section.path("ca_file")? })
+    let media_minimum = media_minimum(section)?;
+    Ok(Room { group, credentials, account, ca_file: section.path("ca_file")?, media_minimum })
 }
 
 fn has_token(url: &str) -> bool {

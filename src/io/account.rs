@@ -10,6 +10,7 @@ use super::resolve;
 use super::room::RoomMessage;
 use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
+use crate::peers::{Change, PeerBook};
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
 use crate::sip::printable;
@@ -43,6 +44,8 @@ pub struct AccountSettings {
     pub rules: Rules,
     /// Where media ports are bound: one address a family.
     pub bind: Vec<IpAddr>,
+    /// The phones of earlier calls.
+    pub peers: PeerBook,
     /// The address that phones are told, if it is not the one that the provider is reached from.
     pub public_address: Option<IpAddr>,
 }
@@ -301,6 +304,12 @@ impl Task {
     }
 
     /// Does what the line asks for.
+    /// Nothing writes them yet, so the peers stay known until the program ends, and say so.
+    fn keep(&self, changes: Vec<Change>) {
+        let numbers: Vec<_> = changes.iter().map(|change| change.number).collect();
+        self.settings.peers.written(&numbers, false);
+    }
+
     async fn carry_out(&mut self) {
         while let Some(output) = self.line.poll() {
             match output {
@@ -318,6 +327,8 @@ impl Task {
                     self.tell_room(RoomMessage::Update(call, direction, remote)).await;
                 }
                 Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
+                Output::Order(call, order) => self.tell_room(RoomMessage::Order(call, order)).await,
+                Output::Keep(changes) => self.keep(changes),
                 Output::Leave(call) => {
                     self.waiting_ports.remove(&call);
                     self.tell_room(RoomMessage::Leave(call)).await;

@@ -4,6 +4,8 @@
 
 use super::account::{AccountMessage, AccountReport};
 use super::room::RoomMessage;
+use crate::call::SoundReport;
+use crate::policy::MediaLevel;
 use crate::room::{LegReport, RoomReport};
 use crate::units::CallNumber;
 use serde::{Deserialize, Serialize};
@@ -125,13 +127,14 @@ pub struct Call {
 /// What protects a call's sound.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Media {
-    /// `srtp`: encrypted to the provider, who can listen; `none`: not agreed on yet, and no sound flows.
+    /// `srtp`: encrypted to the provider, who can listen; `zrtp`: end to end to this gateway; `zrtp-verified`: the same, with a
+    /// phone whose code people compared; `none`: not agreed on yet, and no sound flows.
     pub level: String,
-    /// `sdes`.
+    /// `sdes` or `zrtp`; `none` while the phone has not answered.
     pub method: String,
     /// The SRTP suite; empty while it is not agreed on.
     pub suite: String,
-    /// Of a ZRTP exchange; absent in this version.
+    /// Of a ZRTP exchange: `X255`, `DH3k`, `X1M1`, …
     pub key_agreement: Option<String>,
     /// The short authentication string; absent without ZRTP.
     pub sas: Option<String>,
@@ -156,6 +159,9 @@ pub struct Rtp {
     pub jitter_ms: u64,
     /// Packets that did not authenticate.
     pub auth_failures: u64,
+    /// Packets that came before there were keys, and were dropped unheard.
+    #[serde(default)]
+    pub before_keys: u64,
 }
 
 /// The participant that a phone is.
@@ -354,6 +360,7 @@ async fn calls(parts: &[Part]) -> Calls {
         let (Some(report), Some(room)) = (account_report(part).await, room_report(part).await) else { continue };
         for call in &report.line.calls {
             let leg = room.legs.iter().find(|leg| leg.call == call.number);
+            let sound = call.sound.as_ref();
             calls.push(Call {
                 id: call.number.0,
                 account: report.line.account.clone(),
@@ -363,17 +370,8 @@ async fn calls(parts: &[Part]) -> Calls {
                 state: call.state.to_owned(),
                 duration_s: call.duration.as_secs(),
                 signalling: signalling(&report),
-                media: Media {
-                    level: call.sound.map_or("none", |sound| sound.level.as_str()).to_owned(),
-                    method: "sdes".to_owned(),
-                    suite: call.sound.map_or("", |sound| sound.suite).to_owned(),
-                    key_agreement: None,
-                    sas: None,
-                    sas_verified: false,
-                    new_device: false,
-                    cache_mismatch: false,
-                },
-                codec: call.sound.map_or("", |sound| sound.codec).to_owned(),
+                media: media(sound),
+                codec: sound.map_or("", |sound| sound.codec).to_owned(),
                 rtp: leg.map(rtp).unwrap_or_default(),
                 galene: Participant {
                     participant: leg.map(|leg| leg.participant.participant.clone()).unwrap_or_default(),
@@ -386,6 +384,20 @@ async fn calls(parts: &[Part]) -> Calls {
     Calls { schema_version: SCHEMA_VERSION, calls }
 }
 
+fn media(sound: Option<&SoundReport>) -> Media {
+    let zrtp = sound.and_then(|sound| sound.zrtp.as_ref());
+    Media {
+        level: sound.and_then(|sound| sound.level).map_or("none", MediaLevel::as_str).to_owned(),
+        method: sound.map_or("none", |sound| sound.method).to_owned(),
+        suite: sound.map_or("", |sound| sound.suite).to_owned(),
+        key_agreement: zrtp.map(|zrtp| zrtp.key_agreement.to_owned()),
+        sas: zrtp.map(|zrtp| zrtp.sas.clone()),
+        sas_verified: zrtp.is_some_and(|zrtp| zrtp.verified),
+        new_device: sound.is_some_and(|sound| sound.new_device),
+        cache_mismatch: zrtp.is_some_and(|zrtp| zrtp.cache_mismatch),
+    }
+}
+
 fn rtp(leg: &LegReport) -> Rtp {
     Rtp {
         sent: leg.sent,
@@ -393,6 +405,7 @@ fn rtp(leg: &LegReport) -> Rtp {
         lost: leg.lost,
         jitter_ms: leg.jitter_ms,
         auth_failures: leg.auth_failures,
+        before_keys: leg.before_keys,
     }
 }
 

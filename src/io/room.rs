@@ -8,7 +8,9 @@ use super::ports::MediaSockets;
 use super::tls::Trust;
 use crate::galene::{GroupAddress, StreamId};
 use crate::keying::Keys;
-use crate::room::{Channel, ConnectionId, Direction, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport};
+use crate::room::{
+    Channel, ConnectionId, Direction, LegOrder, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
+};
 use crate::srtp::Sealed;
 use crate::units::CallNumber;
 use std::collections::HashMap;
@@ -40,6 +42,8 @@ pub enum RoomMessage {
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
     Rekey(CallNumber, Box<Keys>),
+    /// What ZRTP has done.
+    Order(CallNumber, LegOrder),
     /// The dialog is over.
     Leave(CallNumber),
     /// For `status` and `calls`.
@@ -139,6 +143,7 @@ impl Task {
             }
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
             RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
+            RoomMessage::Order(call, order) => self.room.order(now, call, order),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Report(reply) => {
                 let _ = reply.send(self.room.report());

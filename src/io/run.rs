@@ -9,19 +9,21 @@ use super::room::{self};
 use super::store::{Store, StoreError};
 use super::tls::SipIdentity;
 use super::{SystemRandomness, wall_clock};
-use crate::call::{Line, LineConfig};
+use crate::call::{Line, LineConfig, ZrtpIdentity};
 use crate::config::{Account, AccountSecret, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat};
 use crate::galene::{self, Credentials};
+use crate::peers::PeerBook;
 use crate::room::{Room, RoomConfig};
 use crate::sip::digest::{Algorithm, Password};
 use crate::sip::{Agent, AgentConfig, Host, Params, SipUri};
-use crate::units::CallNumbers;
+use crate::units::{CallNumbers, Random as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
+use zrtp_proto::Zid;
 
 /// SIP over TLS (RFC 3261 §19.1.2).
 const SIPS_PORT: u16 = 5061;
@@ -77,6 +79,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut parts = Vec::new();
     let mut accounts = JoinSet::new();
     let mut rooms = JoinSet::new();
+    let zrtp = zrtp_identity();
     let mut config_rooms = config.rooms;
     for account in config.accounts {
         let Some(at) = config_rooms.iter().position(|room| room.account == account.address) else { continue };
@@ -106,11 +109,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
             trust,
             rules: account.rules.clone(),
+            peers: zrtp.peers.clone(),
             bind: config.media.bind.clone(),
             public_address: config.media.public_address,
         };
         let account_name = account.address.to_string();
-        let line_config = LineConfig { account: account.address.to_string(), rules: account.rules.clone(), most_calls };
+        let line_config = LineConfig {
+            account: account.address.to_string(),
+            rules: account.rules.clone(),
+            most_calls,
+            zrtp: zrtp.clone(),
+        };
         let agent = Agent::new(agent_config(account, instance), Box::new(SystemRandomness::default()));
         let line = Line::new(line_config, agent, numbers.clone(), Box::new(SystemRandomness::default()));
         accounts.spawn(account::run(
@@ -150,6 +159,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     tracing::info!("stopped");
     outcome
+}
+
+fn zrtp_identity() -> ZrtpIdentity {
+    let mut zid = [0; 12];
+    SystemRandomness::default().fill(&mut zid);
+    ZrtpIdentity {
+        zid: Zid(zid),
+        peers: PeerBook::default(),
+        clock: wall_clock(),
+        random: Arc::new(|| Box::new(SystemRandomness::default())),
+    }
 }
 
 fn defect(what: &str, ended: Result<(), JoinError>) -> RunError {

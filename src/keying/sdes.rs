@@ -6,10 +6,9 @@
 
 use super::{Keys, strength_of};
 use crate::policy::{
-    Current, KeyFacts, KeyingMethod, MayAnswer, MayKey, OfferedKeying, Refusal, Rules, SignallingLevel, SuiteStrength,
-    judge,
+    Current, KeyFacts, KeyingMethod, MayAnswer, MayKey, Refusal, Rules, SignallingLevel, SuiteStrength, judge,
 };
-use crate::sdp::{AudioOffer, CryptoAttribute, Profile};
+use crate::sdp::{AudioOffer, CryptoAttribute};
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Suite, Unprotector};
 use crate::units::{CallNumber, Random};

@@ -7,7 +7,7 @@ use crate::policy::{
     Current, MayAnswer, MediaLevel, OfferFacts, OfferedKeying, Refusal, Rule, Rules, SignallingLevel, SuiteStrength,
     judge,
 };
-use crate::sdp::{AudioOffer, CryptoAttribute, Local, Offer, OurOffer, SessionDescription};
+use crate::sdp::{AudioOffer, CryptoAttribute, Local, Offer, OurKeying, OurOffer, SessionDescription};
 use crate::srtp::{RtpOut, Sealed};
 use crate::units::{CallNumber, Random, Ssrc};
 
@@ -313,7 +313,10 @@ fn a_later_offer_keeps_our_key_and_nothing_weaker_is_in_it() {
 fn an_offer_of_ours_passes_through_text_to_a_phone_and_back() {
     let mut random = Counting(0);
     let local = Local { rtp: "192.0.2.9:40000".parse().unwrap(), rtcp: 40001, session_id: 1, version: 1 };
-    let ours = OurOffer::first(offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random), local);
+    let ours = OurOffer::first(
+        OurKeying::Sdes(offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random)),
+        local,
+    );
     let offer = Offer::read(&SessionDescription::parse(&ours.description().to_string()).unwrap()).unwrap();
     let agreed = answer(None, &offer.audio, &mut random);
     assert_eq!(agreed.sdes.suite(), Suite::AeadAes256Gcm);

@@ -8,14 +8,15 @@
 
 use super::strength_of;
 use crate::policy::{
-    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rules, SignallingLevel, UnconfirmedKeyFacts, ZrtpOutcome, judge,
+    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rules, SignallingLevel, UnconfirmedKeyFacts, ZrtpOutcome,
+    judge,
 };
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Sealed, Suite, Unprotector};
 use crate::units::{CallNumber, Random, Ssrc};
 use std::time::Instant;
 use zrtp_proto::{
-    AuthTag, Cache, Cipher, Config, Continuity, Engine, Failure, HelloHash, Output, Peer, Receipt, Remember, Role, Secure,
+    AuthTag, Cache, Cipher, Config, Continuity, Engine, Failure, HelloHash, Output, Receipt, Remember, Secure,
     SrtpKeys, Warning, Zid,
 };
 
@@ -53,7 +54,7 @@ pub enum Step {
 }
 
 /// What a completed exchange is worth and showed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Secured {
     /// What policy says that the sound is worth.
     pub level: MediaLevel,
@@ -145,9 +146,9 @@ impl Zrtp {
         self.engine.srtp_authenticated(now);
     }
 
-    /// People have compared the SAS, and it was equal.
-    pub fn sas_compared(&mut self, now: Instant) {
-        self.engine.sas_compared(now, true);
+    /// People have compared the SAS. Not equal: the secret of this exchange is forgotten.
+    pub fn sas_compared(&mut self, equal: bool) {
+        self.engine.sas_compared(equal);
     }
 
     /// When [`Zrtp::handle_timeout`] is due.
@@ -271,15 +272,14 @@ fn master(suite: Suite, keys: &SrtpKeys) -> Result<MasterKey, KeyError> {
 /// Whether only somebody in the middle, or a broken implementation, causes this (RFC 6189 §8.1.1).
 fn is_attack(failure: Failure) -> bool {
     use Failure::{CommitMac, Commitment, ConfirmMac, DhPartMac, HelloMac, HelloNotAnnounced, PublicValue};
-    matches!(
-        failure,
-        PublicValue | Commitment | HelloMac | CommitMac | DhPartMac | ConfirmMac | HelloNotAnnounced
-    )
+    matches!(failure, PublicValue | Commitment | HelloMac | CommitMac | DhPartMac | ConfirmMac | HelloNotAnnounced)
 }
 
 fn sentence(warning: Warning) -> &'static str {
     match warning {
-        Warning::HelloNotAnnounced => "a Hello came that the phone did not announce: somebody else sends ZRTP to this call",
+        Warning::HelloNotAnnounced => {
+            "a Hello came that the phone did not announce: somebody else sends ZRTP to this call"
+        }
         Warning::SecondHello => "two different Hellos came: one of them is not the phone's",
         Warning::ForgedMessage => "a ZRTP message was not the phone's",
         Warning::GoClearRefused => "the phone asked to go on without encryption, and was refused",

@@ -2,6 +2,7 @@
 
 use super::refusal::JoinRefused;
 use crate::units::CallNumber;
+use std::net::SocketAddr;
 
 /// What a dialog hears from its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,20 @@ pub enum RoomEvent {
         call: CallNumber,
         /// Why, in the group's words or ours.
         reason: JoinRefused,
+    },
+    /// A ZRTP packet on the call's media port, from anybody.
+    Zrtp {
+        /// Which call.
+        call: CallNumber,
+        /// Where it came from.
+        from: SocketAddr,
+        /// The datagram.
+        packet: Vec<u8>,
+    },
+    /// The phone sent a packet that is authentic under the keys that ZRTP made: it has them (RFC 6189 §4.6).
+    Proved {
+        /// Which call.
+        call: CallNumber,
     },
     /// The leg is over; its ports can be closed.
     Ended {

@@ -4,6 +4,7 @@
 //! address is learnt only from packets that authenticate; others are counted and change nothing (RFC 3711 §3.3).
 
 use super::hearing::{Hearing, Voice};
+use super::keys::{Contexts, LegKeys, LegOrder};
 use super::link::{Link, LinkReport};
 use super::notice::Notice;
 use super::uplink::Uplink;
@@ -62,10 +63,10 @@ pub struct LegSetup {
     pub participant: String,
     /// What the sound is encoded with.
     pub codec: PhoneCodec,
-    /// What `policy` allowed to protect it with, towards the phone …
-    pub protector: Protector,
-    /// … and from it.
-    pub unprotector: Unprotector,
+    /// Of our stream to the phone.
+    pub ssrc: Ssrc,
+    /// What `policy` allowed to protect it with, now or later.
+    pub keys: LegKeys,
     /// Where to send before anything authentic came.
     pub remote: RemoteMedia,
     /// Which way.
@@ -87,12 +88,18 @@ pub struct LegReport {
     pub jitter_ms: u64,
     /// Packets that did not authenticate.
     pub auth_failures: u64,
+    /// Packets that came before there were keys, dropped unheard: a phone that speaks in clear until ZRTP is done.
+    pub before_keys: u64,
     /// The client in the group.
     pub participant: LinkReport,
 }
 
 pub(super) enum LegEvent {
     Ended(EndReason),
+    /// A ZRTP packet from there, for the dialog.
+    Zrtp(SocketAddr, Vec<u8>),
+    /// The phone has the keys that ZRTP made.
+    Proved,
 }
 
 pub(super) struct Leg {
@@ -108,8 +115,7 @@ pub(super) struct Leg {
     told_unheard: bool,
     call: CallNumber,
     codec: PhoneCodec,
-    protector: Protector,
-    unprotector: Unprotector,
+    contexts: Contexts,
     /// Where the session description says that the phone is …
     described: RemoteMedia,
     /// … and where it is.
@@ -126,6 +132,7 @@ pub(super) struct Leg {
     stream: OutStream,
     reception: Option<Reception>,
     auth_failures: u64,
+    before_keys: u64,
     received: u64,
     lost_before: u64,
     sent_before: u64,
@@ -153,7 +160,7 @@ struct OutStream {
 
 impl Leg {
     pub(super) fn new(now: Instant, setup: LegSetup, link: Link, clock: WallClock, random: &mut dyn Random) -> Self {
-        let mut seed = [0u8; 16];
+        let mut seed = [0u8; 12];
         random.fill(&mut seed);
         let word = |at: usize| u32::from_be_bytes([seed[at], seed[at + 1], seed[at + 2], seed[at + 3]]);
         let rate = setup.codec.codec.rate();
@@ -166,8 +173,7 @@ impl Leg {
             told_unheard: false,
             call: setup.call,
             codec: setup.codec,
-            protector: setup.protector,
-            unprotector: setup.unprotector,
+            contexts: Contexts::new(now, setup.keys),
             described: setup.remote,
             remote: setup.remote,
             direction: setup.direction,
@@ -178,10 +184,10 @@ impl Leg {
             limiter: Limiter::new(),
             buffer: vec![0; rate.frame()],
             stream: OutStream {
-                ssrc: Ssrc(word(0)),
+                ssrc: setup.ssrc,
                 cname: random_hex(random, 12),
-                sequence: (word(4) & 0x7fff) as u16, // the lower half, so that an early loss cannot hide a wrap (RFC 3711 §3.3.1)
-                timestamp: word(8),
+                sequence: (word(0) & 0x7fff) as u16, // the lower half, so that an early loss cannot hide a wrap (RFC 3711 §3.3.1)
+                timestamp: word(4),
                 marker: true,
                 packets: 0,
                 octets: 0,
@@ -189,13 +195,14 @@ impl Leg {
             },
             reception: None,
             auth_failures: 0,
+            before_keys: 0,
             received: 0,
             lost_before: 0,
             sent_before: 0,
             heard_from: now,
             clock,
             next_report: now + REPORT_INTERVAL,
-            report_jitter: u64::from(word(12)),
+            report_jitter: u64::from(word(8)),
             #[cfg(test)]
             breaks: false,
         }
@@ -225,8 +232,7 @@ impl Leg {
     /// New keys from a re-INVITE. Our stream begins anew under them: with another SSRC and a low sequence number, so that
     /// the phone cannot miss its rollover counter (RFC 4568 §6.4, RFC 3711 §3.3.1).
     pub(super) fn rekey(&mut self, protector: Protector, unprotector: Unprotector) {
-        self.protector = protector;
-        self.unprotector = unprotector;
+        self.contexts.replace(protector, unprotector);
         self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
         self.stream.sequence &= 0x7fff;
         self.stream.marker = true;
@@ -236,6 +242,31 @@ impl Leg {
         self.stream.reported = 0;
         // the phone's rollover counter begins anew with its key, so its packets are numbered anew
         self.forget_source();
+    }
+
+    /// What ZRTP has done.
+    pub(super) fn order(&mut self, now: Instant, order: LegOrder) {
+        match order {
+            LegOrder::Send(packet) => {
+                if let Some(to) = self.remote.rtp {
+                    self.packets.push_back((Channel::Rtp, to, packet));
+                }
+            }
+            LegOrder::Address(from) => self.moved(from),
+            LegOrder::Receive(unprotector) => self.contexts.receive(unprotector),
+            LegOrder::Speak(protector) => {
+                self.contexts.speak(protector);
+                self.heard_from = now;
+                self.stream.marker = true;
+            }
+        }
+    }
+
+    fn moved(&mut self, from: SocketAddr) {
+        if self.remote.rtp != Some(from) {
+            tracing::debug!(call = %self.call, %from, "the phone's address, from an authenticated packet");
+            self.remote.rtp = Some(from);
+        }
     }
 
     fn forget_source(&mut self) {
@@ -272,12 +303,13 @@ impl Leg {
     }
 
     pub(super) fn listens_at(&self, rate: SampleRate) -> bool {
-        self.answered && self.direction.to_phone && self.codec.codec.rate() == rate
+        self.answered && self.contexts.are_complete() && self.direction.to_phone && self.codec.codec.rate() == rate
     }
 
     /// Whether the room hears this phone now. A phone that holds may send music, which nobody wants in a conference.
     pub(super) fn is_heard(&self) -> bool {
-        self.answered && !self.muted && self.direction.from_phone && self.direction.to_phone
+        let both_ways = self.direction.from_phone && self.direction.to_phone;
+        self.answered && self.contexts.are_complete() && !self.muted && both_ways
     }
 
     /// G.711 has to be decoded and encoded on its way to Galène; Opus is forwarded.
@@ -294,30 +326,34 @@ impl Leg {
         packet: &mut [u8],
     ) -> Option<LegEvent> {
         match (Datagram::of(packet), channel) {
-            (Some(Datagram::Rtp), Channel::Rtp) => self.rtp(now, from, packet),
+            (Some(Datagram::Rtp), Channel::Rtp) => return self.rtp(now, from, packet),
             (Some(Datagram::Rtcp), Channel::Rtcp) => self.rtcp(now, channel, from, packet),
             (Some(Datagram::Rtcp), Channel::Rtp) if self.remote.rtcp_mux => self.rtcp(now, channel, from, packet),
+            (Some(Datagram::Zrtp), Channel::Rtp) if self.contexts.passes(now) => {
+                return Some(LegEvent::Zrtp(from, packet.to_vec()));
+            }
             // bare STUN of Linphone, ZRTP or DTLS that was not agreed, noise: nothing answers it
             _ => {}
         }
         None
     }
 
-    fn rtp(&mut self, now: Instant, from: SocketAddr, packet: &mut [u8]) {
-        let packet = match self.unprotector.rtp(packet) {
+    fn rtp(&mut self, now: Instant, from: SocketAddr, packet: &mut [u8]) -> Option<LegEvent> {
+        let Some(unprotector) = self.contexts.unprotector() else {
+            self.before_keys += 1;
+            return None;
+        };
+        let packet = match unprotector.rtp(packet) {
             Ok(packet) => packet,
             Err(why) => {
                 self.auth_failures += 1;
                 tracing::trace!(call = %self.call, %why, "RTP packet dropped");
-                return;
+                return None;
             }
         };
         self.heard_from = now;
         self.received += 1;
-        if self.remote.rtp != Some(from) {
-            tracing::debug!(call = %self.call, %from, "the phone's address, from an authenticated packet");
-            self.remote.rtp = Some(from);
-        }
+        self.moved(from);
         let header = packet.header;
         match &mut self.reception {
             Some(reception) if reception.ssrc() == header.ssrc => reception.packet(now, packet.index, header.timestamp),
@@ -328,23 +364,24 @@ impl Leg {
                 self.uplink.pause();
             }
         }
-        if header.payload_type != self.codec.payload_type || !self.answered || self.muted {
-            return; // telephone-events and comfort noise are no sound
-        }
-        if !(self.direction.from_phone && self.direction.to_phone) {
-            return;
-        }
-        self.voice.packet(now, header.sequence, header.timestamp, header.marker, packet.payload);
-        if self.codec.codec == Codec::Opus {
-            let place = self.uplink.forward(now, packet.index, header.timestamp, header.marker);
-            if let (Some((sequence, timestamp, marker)), Some(client)) = (place, self.link.client()) {
-                client.send_opus(now, sequence, timestamp, marker, packet.payload);
+        if header.payload_type == self.codec.payload_type && self.is_heard() {
+            self.voice.packet(now, header.sequence, header.timestamp, header.marker, packet.payload);
+            if self.codec.codec == Codec::Opus {
+                let place = self.uplink.forward(now, packet.index, header.timestamp, header.marker);
+                if let (Some((sequence, timestamp, marker)), Some(client)) = (place, self.link.client()) {
+                    client.send_opus(now, sequence, timestamp, marker, packet.payload);
+                }
             }
-        }
+        } // telephone-events and comfort noise are no sound
+        self.contexts.is_first_proof().then_some(LegEvent::Proved)
     }
 
     fn rtcp(&mut self, now: Instant, channel: Channel, from: SocketAddr, packet: &mut [u8]) {
-        let compound = match self.unprotector.rtcp(packet) {
+        let Some(unprotector) = self.contexts.unprotector() else {
+            self.before_keys += 1;
+            return;
+        };
+        let compound = match unprotector.rtcp(packet) {
             Ok(compound) => compound,
             Err(why) => {
                 self.auth_failures += 1;
@@ -392,7 +429,7 @@ impl Leg {
     pub(super) fn listen(&mut self, at: Instant, now: Instant, hearing: &mut Hearing) -> Option<LegEvent> {
         #[cfg(test)]
         assert!(!self.breaks, "a test breaks this call");
-        if !self.answered {
+        if !self.answered || !self.contexts.are_complete() {
             return None;
         }
         self.stream.timestamp = self.stream.timestamp.wrapping_add(self.codec.codec.frame_ticks());
@@ -431,7 +468,8 @@ impl Leg {
             ssrc: self.stream.ssrc,
             payload,
         };
-        match self.protector.rtp(&packet) {
+        let Some(protector) = self.contexts.protector() else { return };
+        match protector.rtp(&packet) {
             Ok(sealed) => {
                 self.stream.marker = false;
                 self.stream.sequence = self.stream.sequence.wrapping_add(1);
@@ -460,7 +498,8 @@ impl Leg {
             true => (Channel::Rtp, self.remote.rtp),
             false => (Channel::Rtcp, self.remote.rtcp),
         };
-        match (self.protector.rtcp(&compound.to_bytes()), to) {
+        let Some(protector) = self.contexts.protector() else { return };
+        match (protector.rtcp(&compound.to_bytes()), to) {
             (Ok(sealed), Some(to)) => self.packets.push_back((channel, to, sealed)),
             (Ok(_), None) => {}
             (Err(error), _) => tracing::error!(call = %self.call, %error, "report not sealed, not sent"),
@@ -495,6 +534,7 @@ impl Leg {
             lost: self.lost_before + self.reception.as_ref().map_or(0, Reception::lost),
             jitter_ms: self.reception.as_ref().map_or(0, |reception| reception.jitter().as_millis() as u64),
             auth_failures: self.auth_failures,
+            before_keys: self.before_keys,
             participant,
         }
     }

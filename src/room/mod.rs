@@ -15,6 +15,7 @@
 
 mod event;
 mod hearing;
+mod keys;
 mod leg;
 mod link;
 mod notice;
@@ -24,6 +25,7 @@ mod tests;
 mod uplink;
 
 pub use event::{EndReason, RoomEvent};
+pub use keys::{LegKeys, LegOrder};
 pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 pub use refusal::JoinRefused;
@@ -156,6 +158,14 @@ impl Room {
     pub fn rekey(&mut self, now: Instant, call: CallNumber, protector: Protector, unprotector: Unprotector) {
         self.with_leg(now, call, |leg, _| {
             leg.rekey(protector, unprotector);
+            None
+        });
+    }
+
+    /// What the dialog's ZRTP has done.
+    pub fn order(&mut self, now: Instant, call: CallNumber, order: LegOrder) {
+        self.with_leg(now, call, |leg, _| {
+            leg.order(now, order);
             None
         });
     }
@@ -335,6 +345,10 @@ impl Room {
         match event {
             Ok(None) => {}
             Ok(Some(LegEvent::Ended(reason))) => self.end(now, call, reason),
+            Ok(Some(LegEvent::Zrtp(from, packet))) => {
+                self.outputs.push_back(Output::Event(RoomEvent::Zrtp { call, from, packet }));
+            }
+            Ok(Some(LegEvent::Proved)) => self.outputs.push_back(Output::Event(RoomEvent::Proved { call })),
             Err(_) => {
                 tracing::error!(%call, "a step of the call panicked; the call ends, the others go on");
                 self.end(now, call, EndReason::Defect);

@@ -36,12 +36,11 @@ fn local(rtp: &str, rtcp: u16) -> Local {
 
 fn answered(offer: &Offer) -> SessionDescription {
     let codec = offer.audio.first_codec().unwrap();
-    let crypto = our_key(offer.audio.cryptos[0].tag);
     let ours = OurAnswer {
         layout: &offer.layout,
         codec,
         telephone_event: offer.audio.telephone_event(codec.codec),
-        crypto: &crypto,
+        keying: OurKeying::Sdes(vec![our_key(offer.audio.cryptos[0].tag)]),
         rtcp_mux: offer.audio.rtcp_mux,
         direction: offer.audio.direction.reversed(),
         local: local("198.51.100.1:40000", 40001),
@@ -314,7 +313,7 @@ fn debug_does_not_show_a_key() {
 
 fn our_offer(mux: bool) -> OurOffer {
     let cryptos = vec![our_key(1), CryptoAttribute::new(2, "AEAD_AES_128_GCM", Secret::new(vec![8; 28]))];
-    OurOffer { rtcp_mux: mux, ..OurOffer::first(cryptos, local("192.0.2.9:40000", 40001)) }
+    OurOffer { rtcp_mux: mux, ..OurOffer::first(OurKeying::Sdes(cryptos), local("192.0.2.9:40000", 40001)) }
 }
 
 const GOOD_ANSWER: &str = "v=0\no=b 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 5000 RTP/SAVP 96 97\n\
@@ -414,7 +413,7 @@ fn a_real_linphone_s_answer_fits_the_offer_that_it_got() {
         CryptoAttribute::new(1, "AES_256_CM_HMAC_SHA1_80", Secret::new(vec![1; 46])),
         CryptoAttribute::new(2, "AES_CM_128_HMAC_SHA1_80", Secret::new(vec![2; 30])),
     ];
-    let ours = OurOffer { cryptos, ..our_offer(true) };
+    let ours = OurOffer { keying: OurKeying::Sdes(cryptos), ..our_offer(true) };
     let answer = Answer::read(&ours, &SessionDescription::parse(&file("gateway-bundle-answer.sdp")).unwrap()).unwrap();
     assert!(answer.codec(&ours).is_ok());
     assert_eq!(answer.audio.cryptos[0].suite, "AES_256_CM_HMAC_SHA1_80");

@@ -5,6 +5,7 @@ use crate::audio::Codec;
 use crate::keying::{Keys, Sdes, offer as offer_keys, offered};
 use crate::policy::{OfferFacts, SignallingLevel};
 use crate::room::Direction;
+use crate::room::LegKeys;
 use crate::sdp::{AudioOffer, Offer, SessionDescription};
 use crate::srtp::{RtpOut, Suite};
 use crate::units::Ssrc;
@@ -37,8 +38,15 @@ fn a_call_from_the_offer_to_the_goodbye() {
     world.run(60 * SECOND);
     let report = world.line.report(world.now);
     let call = &report.calls[0];
-    let sound = SoundReport { level: MediaLevel::Srtp, suite: "AES_CM_128_HMAC_SHA1_80", codec: "opus" };
-    assert_eq!((call.peer.as_str(), call.sound, call.duration), ("Alice", Some(sound), 60 * SECOND));
+    let sound = SoundReport {
+        level: Some(MediaLevel::Srtp),
+        method: "sdes",
+        suite: "AES_CM_128_HMAC_SHA1_80",
+        codec: "opus",
+        new_device: false,
+        zrtp: None,
+    };
+    assert_eq!((call.peer.as_str(), call.sound.clone(), call.duration), ("Alice", Some(sound), 60 * SECOND));
     world.phone.bye(world.now, dialog, None);
     world.run(10 * MS);
     assert_eq!(world.wanted(), ["leave 1"]);
@@ -85,8 +93,9 @@ pub(super) fn assert_fits(phone: &mut Keys, room: &mut LegSetup) {
     let packet =
         RtpOut { payload_type: 96, marker: false, sequence: 1, timestamp: 0, ssrc: Ssrc(1), payload: b"hello" };
     let mut to_room = phone.protector.rtp(&packet).unwrap().as_bytes().to_vec();
-    assert_eq!(room.unprotector.rtp(&mut to_room).unwrap().payload, b"hello");
-    let mut to_phone = room.protector.rtp(&packet).unwrap().as_bytes().to_vec();
+    let LegKeys::Agreed { protector, unprotector } = &mut room.keys else { panic!("no keys") };
+    assert_eq!(unprotector.rtp(&mut to_room).unwrap().payload, b"hello");
+    let mut to_phone = protector.rtp(&packet).unwrap().as_bytes().to_vec();
     assert_eq!(phone.unprotector.rtp(&mut to_phone).unwrap().payload, b"hello");
 }
 

@@ -104,7 +104,7 @@ fn the_codec_stays_while_it_is_offered_and_is_not_changed_otherwise() {
     let refused = world.again(dialog, Method::INVITE, Some(&sdp("RTP/SAVP", "0", &[&crypto(1, OTHER_KEY)])));
     assert_eq!(refused.status, 488);
     assert!(world.wanted().is_empty());
-    assert_eq!(world.line.report(world.now).calls[0].sound.unwrap().codec, "opus");
+    assert_eq!(world.line.report(world.now).calls[0].sound.as_ref().unwrap().codec, "opus");
     let answer = world.again(dialog, Method::INVITE, Some(&offer()));
     assert_eq!((answer.status, world.wanted()), (200, vec!["update 1 from=true to=true".to_owned()]));
 }
@@ -158,7 +158,7 @@ fn an_answer_of_another_phone_or_with_another_suite_gets_new_contexts() {
         world.phone.ack(world.now, dialog, Some(Body::sdp(&answer)));
         world.run(10 * MS);
         assert_eq!(world.wanted(), ["rekey 1", "update 1 from=true to=true"], "{answer}");
-        assert_eq!(world.line.report(world.now).calls[0].sound.unwrap().suite, suite);
+        assert_eq!(world.line.report(world.now).calls[0].sound.as_ref().unwrap().suite, suite);
     }
 }
 

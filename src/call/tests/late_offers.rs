@@ -4,7 +4,7 @@ use super::answers::{assert_fits, joined};
 use super::*;
 use crate::keying::{Keys, Sdes, offered};
 use crate::policy::{OfferFacts, SignallingLevel};
-use crate::sdp::{Local, Offer, OurAnswer, SessionDescription};
+use crate::sdp::{Local, Offer, OurAnswer, OurKeying, SessionDescription};
 
 /// A call without an offer, and the body of the 200.
 fn begun(world: &mut World) -> (DialogId, String) {
@@ -55,13 +55,13 @@ fn the_200_brings_an_offer_of_all_that_is_safe_and_nothing_flows_before_the_answ
     }
     assert!(offer.ends_with("a=rtcp-mux\r\na=sendrecv\r\n"), "{offer}");
     let [call] = &world.line.report(world.now).calls[..] else { panic!() };
-    assert_eq!((call.state, call.sound), ("answered", None));
+    assert_eq!((call.state, call.sound.clone()), ("answered", None));
     assert_eq!(world.wanted(), ["open 1"], "no place in the room, so no sound");
 
     acknowledge(&mut world, dialog, Some(&good(&offer)));
     assert_eq!((world.wanted(), world.states()), (vec!["join 1".to_owned()], vec!["talking"]));
-    let sound = world.line.report(world.now).calls[0].sound.unwrap();
-    assert_eq!((sound.level, sound.suite, sound.codec), (MediaLevel::Srtp, "AES_CM_128_HMAC_SHA1_80", "opus"));
+    let sound = world.line.report(world.now).calls[0].sound.clone().unwrap();
+    assert_eq!((sound.level, sound.suite, sound.codec), (Some(MediaLevel::Srtp), "AES_CM_128_HMAC_SHA1_80", "opus"));
     assert_eq!(world.bye(dialog), None);
 }
 
@@ -91,7 +91,7 @@ fn the_phone_and_the_room_have_keys_that_fit_under_every_suite() {
             layout: &layout,
             codec: audio.codecs[1],
             telephone_event: None,
-            crypto: agreed.sdes.ours(),
+            keying: OurKeying::Sdes(vec![agreed.sdes.ours()]),
             rtcp_mux: true,
             direction: audio.direction,
             local,
@@ -100,7 +100,7 @@ fn the_phone_and_the_room_have_keys_that_fit_under_every_suite() {
         let mut setup = joined(&mut world);
         assert_fits(&mut phone, &mut setup);
         assert_eq!((setup.codec.payload_type, setup.remote.rtcp_mux), (0, true));
-        assert_eq!(world.line.report(world.now).calls[0].sound.unwrap().suite, agreed.sdes.suite().as_str());
+        assert_eq!(world.line.report(world.now).calls[0].sound.as_ref().unwrap().suite, agreed.sdes.suite().as_str());
     }
 }
 

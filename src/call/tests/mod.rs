@@ -10,15 +10,17 @@ mod late_offers;
 mod refusals;
 
 use super::*;
+use crate::peers::PeerBook;
 use crate::policy::{Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
-use crate::room::{EndReason, JoinRefused, LegSetup, RoomEvent};
+use crate::room::{EndReason, JoinRefused, LegOrder, LegSetup, RoomEvent};
 use crate::sip::digest::Password;
 use crate::sip::{self, Agent, AgentConfig, Body, DialogId, Headers, Message, Method, Request, Response, SipUri, Uri};
-use crate::units::{CallNumber, CallNumbers, Random};
+use crate::units::{CallNumber, CallNumbers, Random, WallClock};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use zrtp_proto::Zid;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,6 +72,17 @@ fn config(account: &str, register: bool) -> AgentConfig {
     }
 }
 
+/// The gateway's own; each exchange draws other numbers.
+fn identity(now: Instant) -> ZrtpIdentity {
+    let next = AtomicU64::new(50);
+    ZrtpIdentity {
+        zid: Zid([1; 12]),
+        peers: PeerBook::default(),
+        clock: WallClock { at: now, since_1970: Duration::from_secs(1_800_000_000) },
+        random: Arc::new(move || Box::new(Seeded(next.fetch_add(1, Ordering::Relaxed), Arc::default()))),
+    }
+}
+
 /// What decides whether a message arrives: whether the phone sent it, and what it is.
 type Filter = Box<dyn FnMut(bool, &Message) -> bool>;
 
@@ -112,7 +125,7 @@ impl World {
         let mine = Arc::new(AtomicBool::new(false));
         let seeded = |seed| Box::new(Seeded(seed, Arc::default()));
         let account = "gateway@example.org";
-        let line_config = LineConfig { account: account.to_owned(), rules, most_calls };
+        let line_config = LineConfig { account: account.to_owned(), rules, most_calls, zrtp: identity(now) };
         let agent = Agent::new(config(account, true), seeded(1));
         let random = Box::new(Seeded(2, Arc::clone(&mine)));
         let mut world = World {
@@ -330,6 +343,16 @@ fn word(output: &Output) -> String {
             format!("update {call} from={} to={}", direction.from_phone, direction.to_phone)
         }
         Output::Rekey(call, _) => format!("rekey {call}"),
+        Output::Order(call, order) => format!(
+            "{} {call}",
+            match order {
+                LegOrder::Send(_) => "zrtp",
+                LegOrder::Address(_) => "address",
+                LegOrder::Receive(_) => "receive",
+                LegOrder::Speak(_) => "speak",
+            }
+        ),
+        Output::Keep(changes) => format!("keep {}", changes.len()),
         Output::Leave(call) => format!("leave {call}"),
         Output::Finished => "finished".to_owned(),
     }

@@ -64,8 +64,11 @@ impl World {
             call: CALL,
             participant: "☎ x #7".to_owned(),
             codec: PhoneCodec { codec, payload_type: PAYLOAD_TYPE },
-            protector: Protector::new(&may_key(), &key(1)).unwrap(),
-            unprotector: Unprotector::new(&may_key(), &key(2)).unwrap(),
+            ssrc: Ssrc(0x0101_0101),
+            keys: LegKeys::Agreed {
+                protector: Box::new(Protector::new(&may_key(), &key(1)).unwrap()),
+                unprotector: Box::new(Unprotector::new(&may_key(), &key(2)).unwrap()),
+            },
             remote: RemoteMedia { rtp: Some(address(4000)), rtcp: Some(address(4001)), rtcp_mux: false },
             direction: TALKING,
         };
@@ -107,7 +110,10 @@ impl World {
 
     fn after(&mut self, time: Duration) -> Option<EndReason> {
         self.now += time;
-        self.leg.check_patience(self.now).map(|LegEvent::Ended(reason)| reason)
+        match self.leg.check_patience(self.now)? {
+            LegEvent::Ended(reason) => Some(reason),
+            LegEvent::Zrtp(..) | LegEvent::Proved => panic!("that has nothing to do with patience"),
+        }
     }
 
     /// One tick of sound to the phone; what left, and for where.

@@ -212,9 +212,11 @@ impl World {
 
     fn events_of(&self, number: u32) -> Vec<RoomEvent> {
         let about = |event: &&RoomEvent| match event {
-            RoomEvent::Ready { call } | RoomEvent::Refused { call, .. } | RoomEvent::Ended { call, .. } => {
-                *call == CallNumber(number)
-            }
+            RoomEvent::Ready { call }
+            | RoomEvent::Refused { call, .. }
+            | RoomEvent::Zrtp { call, .. }
+            | RoomEvent::Proved { call }
+            | RoomEvent::Ended { call, .. } => *call == CallNumber(number),
         };
         self.events.iter().map(|(_, event)| event).filter(about).cloned().collect()
     }

@@ -76,8 +76,8 @@ impl Phone {
             call,
             participant: format!("☎ {number}"),
             codec,
-            protector: our_protector,
-            unprotector: our_unprotector,
+            ssrc: Ssrc(0x0200 + number),
+            keys: LegKeys::Agreed { protector: Box::new(our_protector), unprotector: Box::new(our_unprotector) },
             remote: RemoteMedia { rtp: Some(rtp), rtcp: Some(rtcp), rtcp_mux: false },
             direction: Direction { from_phone: true, to_phone: true },
         };

@@ -1,0 +1,121 @@
+//! A line's calls whose keys ZRTP agrees on: packets and time in, orders for the leg and the end of the exchange out.
+//!
+//! Nothing is said to be secure here but what `policy` allowed; a bad end is a BYE with its reason. A panic ends that call.
+
+use super::{Line, Output};
+use crate::keying::{Secured, Step, Zrtp};
+use crate::policy::Refusal;
+use crate::room::LegOrder;
+use crate::units::CallNumber;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+impl Line {
+    /// The phone can be reached, or more surely than before: Hellos begin, or begin anew.
+    pub(super) fn start_zrtp(&mut self, now: Instant, number: CallNumber) {
+        self.with_zrtp(now, number, |zrtp| zrtp.start(now));
+    }
+
+    /// A ZRTP packet on the call's port, from anybody.
+    pub(super) fn zrtp_packet(&mut self, now: Instant, number: CallNumber, from: SocketAddr, packet: &[u8]) {
+        let mut bound = false;
+        self.with_zrtp(now, number, |zrtp| {
+            // our Hellos may have been sent to where the phone was not yet listening
+            zrtp.start(now);
+            bound = zrtp.packet(now, packet);
+        });
+        if bound {
+            self.outputs.push_back(Output::Order(number, LegOrder::Address(from)));
+        }
+        self.pump_zrtp(now, number);
+    }
+
+    /// The phone has sent an authentic packet.
+    pub(super) fn proved(&mut self, now: Instant, number: CallNumber) {
+        self.with_zrtp(now, number, |zrtp| zrtp.heard(now));
+        self.pump_zrtp(now, number);
+    }
+
+    pub(super) fn zrtp_timeout(&mut self, now: Instant) {
+        let due = |zrtp: &Zrtp| zrtp.wake().is_some_and(|at| at <= now);
+        let calls = self.calls.values().filter(|call| call.zrtp.as_ref().is_some_and(due)).map(|call| call.number);
+        for number in calls.collect::<Vec<_>>() {
+            self.with_zrtp(now, number, |zrtp| zrtp.handle_timeout(now));
+            self.pump_zrtp(now, number);
+        }
+    }
+
+    pub(super) fn zrtp_wake(&self) -> Option<Instant> {
+        self.calls.values().filter_map(|call| call.zrtp.as_ref()?.wake()).min()
+    }
+
+    /// Does what the call's ZRTP wants, in its order.
+    pub(super) fn pump_zrtp(&mut self, now: Instant, number: CallNumber) {
+        loop {
+            let mut next = None;
+            let rules = self.config.rules.clone();
+            self.with_zrtp(now, number, |zrtp| next = zrtp.poll(&rules));
+            match next {
+                None => return,
+                Some(Step::Send(packet)) => self.order(number, LegOrder::Send(packet)),
+                Some(Step::Receive(unprotector)) => self.order(number, LegOrder::Receive(unprotector)),
+                Some(Step::Remember(remember)) => {
+                    let clock = self.config.zrtp.clock;
+                    if let Some(cache) = self.calls.get(&number).and_then(|call| call.cache.as_ref()) {
+                        self.outputs.push_back(Output::Keep(cache.remember(remember, None, clock.unix(now))));
+                    }
+                }
+                Some(Step::Warning(sentence)) => tracing::warn!(call = %number, "{sentence}"),
+                Some(Step::Secure(secured, protector)) => {
+                    self.secured(number, *secured);
+                    self.order(number, LegOrder::Speak(protector));
+                }
+                Some(Step::Over(refusal)) => return self.insecure(now, number, &refusal),
+            }
+        }
+    }
+
+    fn order(&mut self, number: CallNumber, order: LegOrder) {
+        self.outputs.push_back(Output::Order(number, order));
+    }
+
+    fn secured(&mut self, number: CallNumber, secured: Secured) {
+        tracing::info!(
+            call = %number, level = secured.level.as_str(), suite = secured.suite.as_str(),
+            key_agreement = secured.key_agreement, sas = secured.sas, verified = secured.verified,
+            new_device = secured.first_contact, cache_mismatch = secured.cache_mismatch, zid = %secured.zid, "ZRTP is secure"
+        );
+        if secured.cache_mismatch {
+            tracing::warn!(
+                call = %number,
+                remedy = "compare the code by voice before anything confidential is said",
+                "this phone does not have the secret of its earlier calls: it lost its memory, or somebody is in between"
+            );
+        }
+        if let Some(call) = self.calls.get_mut(&number) {
+            if let Some(cache) = &call.cache {
+                cache.release();
+            }
+            call.secured = Some(secured);
+        }
+    }
+
+    /// The call cannot go on: before it was secure nothing was heard in either direction.
+    fn insecure(&mut self, now: Instant, number: CallNumber, refusal: &Refusal) {
+        tracing::warn!(
+            call = %number, account = self.config.account, reason = refusal.reason, remedy = refusal.hint,
+            rule = refusal.rule.as_str(), "the call ends without having become secure"
+        );
+        let why = format!("{}. {}", refusal.reason, refusal.hint);
+        self.end_and_leave(now, number, refusal.sip_status, &why);
+    }
+
+    fn with_zrtp(&mut self, now: Instant, number: CallNumber, step: impl FnOnce(&mut Zrtp)) {
+        let Some(zrtp) = self.calls.get_mut(&number).and_then(|call| call.zrtp.as_mut()) else { return };
+        if catch_unwind(AssertUnwindSafe(|| step(zrtp))).is_err() {
+            tracing::error!(call = %number, "ZRTP panicked; the call ends");
+            self.end_and_leave(now, number, 500, "a defect of the gateway");
+        }
+    }
+}
