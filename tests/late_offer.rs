@@ -55,7 +55,7 @@ async fn both_are_heard(scene: &Scene, peer: &GroupPeer, call: &Call, when: &str
     }
 }
 
-/// The streams of the gateway that the phone has heard, by their SSRC, and whether all packets opened.
+/// No packet of the gateway was one that the phone could not open.
 fn assert_all_opened(call: &Call, when: &str) {
     assert_eq!(call.statistics().rejected, 0, "{when}: the phone got packets that it could not open");
 }
@@ -206,14 +206,14 @@ async fn sipp(scene: &Scene, tunnel: SocketAddr, answer: &str, hangs_up: bool) {
 
 /// The Reason of the last BYE that the gateway sent.
 fn reason(scene: &Scene) -> String {
-    let byes =
+    let mut byes =
         scene.provider.log().into_iter().filter(|entry| entry.from_peer).filter_map(|entry| match entry.message {
             Message::Request(request) if request.method.as_str() == "BYE" => {
                 request.headers.get("Reason").map(str::to_owned)
             }
             _ => None,
         });
-    byes.last().unwrap_or_default()
+    byes.next_back().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +249,7 @@ async fn sipp_calls_without_an_offer_and_only_a_good_answer_brings_sound() {
     let talks = async {
         let calls = scene.calls_become(|calls| calls.iter().any(|call| call.state == "talking")).await.unwrap();
         assert_eq!((calls[0].media.suite.as_str(), calls[0].codec.as_str()), ("AES_CM_128_HMAC_SHA1_80", "PCMU"));
-        timeout(Duration::from_secs(2), ear.recv(&mut datagram)).await.expect("no packet").unwrap()
+        timeout(Duration::from_secs(2), ear.recv(&mut datagram)).await.unwrap().unwrap()
     };
     let ((), length) = tokio::join!(sipp(&scene, tunnel, &good, true), talks);
     assert!(length > 160, "a frame of G.711 with its tag: {length} bytes");

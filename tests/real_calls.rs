@@ -25,7 +25,7 @@ use galene_sips_lab::real::full;
 use galene_sips_lab::real::galene::OPERATOR;
 use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS, shows};
 use galene_sips_lab::real::kamailio::{Attack, Digest, Kamailio};
-use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
+use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec, SipMessage};
 use galene_sips_lab::real::meeting::Meeting;
 use galene_sips_lab::real::program::wait_until;
 use galene_sips_lab::real::rig::{PhoneSettings, Rig};
@@ -225,6 +225,21 @@ async fn a_linphone_that_makes_no_offer_takes_ours_and_both_hear_each_other() {
     let ack = messages.iter().find(|message| message.sent && !message.crypto_lines().is_empty()).unwrap();
     assert!(ack.text.starts_with("ACK ") && ack.crypto_lines().len() == 1, "{}", ack.text);
     println!("Linphone takes {:?}", ack.crypto_lines()[0].split(' ').nth(1));
+
+    // it resumes without an offer too, and its answer says that the keys are the old ones
+    phone.pause().unwrap();
+    phone.wait_call(CallState::Paused, SOON).unwrap();
+    let held = || Ok((scene.gateway.calls()?["calls"][0]["state"] == "held").then_some(()));
+    wait_until("the call is held", SOON, held).unwrap();
+    phone.resume().unwrap();
+    phone.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    both_are_heard(&rig, &mut phone, &peer, &name, "after a hold").await;
+    let messages = phone.messages();
+    let answers = messages.iter().filter(|message| message.sent && message.text.starts_with("ACK "));
+    let keys: Vec<&str> =
+        answers.flat_map(SipMessage::crypto_lines).filter_map(|line| line.split(' ').nth(2)).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    assert!(!scene.gateway.log().contains("rekeyed=true"), "{}", scene.gateway.log());
     phone.terminate().unwrap();
     phone.wait_call(CallState::End, SOON).unwrap();
 

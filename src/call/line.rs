@@ -447,7 +447,7 @@ impl Line {
     fn change(&mut self, number: CallNumber, change: Change) {
         tracing::info!(call = %number, ?change.direction, rekeyed = change.keys.is_some(), "call changed");
         if let Some(keys) = change.keys {
-            self.outputs.push_back(Output::Rekey(number, Box::new(keys)));
+            self.outputs.push_back(Output::Rekey(number, keys));
         }
         self.outputs.push_back(Output::Update(number, change.direction, change.remote));
     }

@@ -131,7 +131,7 @@ impl Terms {
     }
 
     fn change(&self, keys: Option<Keys>) -> Change {
-        Change { direction: self.direction(), remote: self.remote, keys }
+        Change { direction: self.direction(), remote: self.remote, keys: keys.map(Box::new) }
     }
 
     fn answer(&self, keying: OurKeying, local: Local) -> String {
@@ -167,7 +167,7 @@ pub(super) struct Change {
     pub(super) direction: Direction,
     pub(super) remote: RemoteMedia,
     /// Present where the keys are not the old ones.
-    pub(super) keys: Option<Keys>,
+    pub(super) keys: Option<Box<Keys>>,
 }
 
 pub(super) struct PhoneCall {

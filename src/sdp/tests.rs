@@ -429,6 +429,24 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_answer_takes_what_was_offered_or_is_an_error(
+        cut in 0usize..200, length in 0usize..40, patch in "[ -~\r\n]{0,20}"
+    ) {
+        let mut text = GOOD_ANSWER.to_owned();
+        let start = cut.min(text.len());
+        let end = (start + length).min(text.len());
+        text.replace_range(start..end, &patch);
+        let ours = our_offer(false);
+        if let Ok(description) = SessionDescription::parse(&text)
+            && let Ok(answer) = Answer::read(&ours, &description)
+            && let Ok(codec) = answer.codec(&ours)
+        {
+            prop_assert!(ours.codecs.contains(&(codec.payload_type, codec.codec)));
+            prop_assert_eq!((answer.audio.profile, answer.audio.cryptos.len()), (Profile::RtpSavp, 1));
+        }
+    }
+
+    #[test]
     fn a_damaged_offer_is_an_error_or_an_answer_and_prints_as_it_was_read(
         cut in 0usize..1400, length in 0usize..40, patch in "[ -~\r\n]{0,20}", which in 0usize..3
     ) {
