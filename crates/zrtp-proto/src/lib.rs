@@ -1,0 +1,29 @@
+//! ZRTP (RFC 6189) without I/O.
+//!
+//! One [`Engine`] is one media stream. Packets and time go in, packets and keys come out; the engine reads no clock, opens
+//! no socket, keeps no file and draws no randomness of its own.
+
+mod agreement;
+mod algorithms;
+mod cache;
+mod config;
+mod engine;
+mod error;
+mod hello_hash;
+mod output;
+mod random;
+mod sas;
+mod secret;
+mod words;
+
+pub use agreement::{Agreement, Agreements, BadPublicValue, Sizes};
+pub use algorithms::{AuthTag, Cipher, Hash, KeyAgreement, Offer, SasType, Suite};
+pub use cache::{Cache, CacheEntry, Lifetime, Lookup, NoCache, Remember, Retained};
+pub use config::{Config, Schedule, Timers, Zid};
+pub use engine::Engine;
+pub use error::{Dropped, Failure};
+pub use hello_hash::{HelloHash, NotAHelloHash};
+pub use output::{AuxSecret, Continuity, Output, Peer, Receipt, Role, Secure, SrtpKeys, SrtpProfile, Warning};
+pub use random::{AbsentSecret, Purpose, Random};
+pub use sas::{Base32, Sas};
+pub use secret::Secret;
