@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "the tests and the benchmark each use a part")]
 
+pub(crate) mod call;
 pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};

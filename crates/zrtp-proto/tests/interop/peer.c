@@ -5,7 +5,8 @@
  *     verified            the people have compared the SAS (bzrtp_SASVerified)
  *     unverified          they have not, or it was wrong (bzrtp_resetSASVerified)
  *     end of file         stop
- * Out: one JSON object a line on standard output: ready, sent, lost, withheld, received, error, message, keys, secure, end.
+ * Out: one JSON object a line on standard output: ready, sent, lost, withheld, received, error, message, exported, keys,
+ *     secure, end.
  * Exit status: 0 secure, 1 not secure, 2 used wrongly.
  * Never: an address other than loopback. It prints session keys, so it is of use in tests only.
  *
@@ -139,8 +140,18 @@ static int secrets_available(void *unused, const bzrtpSrtpSecrets_t *secrets, ui
 }
 
 static int ready_for_exported_keys(void *unused, int zuid, uint8_t role) {
+	char label[] = "interoperability";
+	uint8_t key[32];
+	size_t length = sizeof key;
 	(void)unused, (void)zuid;
 	peer.role_played = role;
+	/* only now: libbzrtp forgets s0 when this returns */
+	if (bzrtp_exportKey(peer.context, label, strlen(label), key, &length) == 0) {
+		printf("{\"event\":\"exported\"");
+		print_text("label", label);
+		print_hex("key", key, length);
+		printf("}\n");
+	}
 	return 0;
 }
 

@@ -108,6 +108,11 @@ impl Peer {
         Some((octets(&event["key"]), octets(&event["salt"])))
     }
 
+    /// The key that it exported under the label "interoperability" (RFC 6189 §4.5.2).
+    pub(crate) fn exported(&self) -> Option<Vec<u8>> {
+        self.event("exported").map(|event| octets(&event["key"]))
+    }
+
     /// The codes of its errors in the order of their happening.
     pub(crate) fn errors(&self) -> Vec<&str> {
         self.log.iter().filter(|event| event["event"] == "error").map(|event| event["code"].as_str().unwrap()).collect()
