@@ -6,12 +6,14 @@
 //! X1M1        public key i    ciphertext r       nonce i
 //! ```
 //!
-//! The engine's own are in [`software`]; a program that has others (a faster modular exponentiation, a token, a stub in a
+//! The engine's own are in `software.rs` and `hybrid.rs`; a program that has others (a faster modular exponentiation, a token, a stub in a
 //! fuzz target) gives them to [`Engine::with_agreements`](crate::Engine::with_agreements).
 
 use crate::{Cipher, Hash, KeyAgreement, Random, Secret};
 
-pub mod software;
+pub(crate) mod software;
+#[cfg(feature = "x1m1")]
+mod hybrid;
 
 /// Makes one side's half of a key agreement.
 pub trait Agreements: Send {

@@ -7,20 +7,20 @@ pub(crate) type Name = [u8; 4];
 
 /// Declares an enum of algorithms with their names on the wire.
 macro_rules! algorithms {
-    ($(#[$about:meta])* $kind:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)+ }) => {
+    ($(#[$about:meta])* $kind:ident { $($(#[doc = $doc:literal])+ $(#[cfg($condition:meta)])? $variant:ident = $name:literal,)+ }) => {
         $(#[$about])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[non_exhaustive]
-        pub enum $kind { $($(#[$doc])* $variant,)+ }
+        pub enum $kind { $($(#[doc = $doc])+ $(#[cfg($condition)])? $variant,)+ }
 
         impl $kind {
             /// The name on the wire, four characters.
             pub const fn name(self) -> &'static str {
-                match self { $($(#[$doc])* $kind::$variant => $name,)+ }
+                match self { $($(#[cfg($condition)])? $kind::$variant => $name,)+ }
             }
 
             pub(crate) fn from_name(name: Name) -> Option<Self> {
-                const ALL: &[$kind] = &[$($(#[$doc])* $kind::$variant,)+];
+                const ALL: &[$kind] = &[$($(#[cfg($condition)])? $kind::$variant,)+];
                 ALL.iter().copied().find(|candidate| candidate.name().as_bytes() == name)
             }
         }

@@ -4,6 +4,15 @@
 //! no socket, keeps no file and draws no randomness of its own.
 
 mod agreement;
+mod chain;
+mod confirm;
+mod derive;
+mod fragment;
+mod hash;
+mod message;
+mod negotiate;
+mod retained;
+mod wire;
 mod algorithms;
 mod cache;
 mod config;
@@ -14,6 +23,7 @@ mod output;
 mod random;
 mod sas;
 mod secret;
+mod timer;
 mod words;
 
 pub use agreement::{Agreement, Agreements, BadPublicValue, Sizes};
@@ -27,3 +37,4 @@ pub use output::{AuxSecret, Continuity, Output, Peer, Receipt, Role, Secure, Srt
 pub use random::{AbsentSecret, Purpose, Random};
 pub use sas::{Base32, Sas};
 pub use secret::Secret;
+pub use wire::is_zrtp;
