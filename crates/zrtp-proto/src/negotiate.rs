@@ -12,7 +12,9 @@ pub(crate) fn choose(ours: &Offer, peer: &Hello) -> Suite {
     let hash = match agreement {
         // MUST be SHA-384 (§5.1.5)
         KeyAgreement::Ec38 => Hash::S384,
-        _ => pick(&ours.hashes, &theirs.hashes, strong, &[Hash::S512, Hash::S384, Hash::S256], Hash::S256),
+        // the peer's first: bzrtp as responder hashes its shared secrets with the hash that it would have chosen itself, and
+        // under any other none of them would ever match
+        _ => pick(&theirs.hashes, &ours.hashes, strong, &[Hash::S512, Hash::S384, Hash::S256], Hash::S256),
     };
     Suite {
         agreement,
@@ -74,8 +76,8 @@ fn prefers_strength(kind: KeyAgreement) -> bool {
     }
 }
 
-/// The first of ours that the peer has too.
-fn pick<T: Copy + PartialEq>(ours: &[T], theirs: &[T], by_strength: bool, strength: &[T], mandatory: T) -> T {
-    let order = if by_strength { strength } else { ours };
-    order.iter().copied().find(|item| ours.contains(item) && theirs.contains(item)).unwrap_or(mandatory)
+/// What both lists have: the strongest, or the first of the list that `leads`.
+fn pick<T: Copy + PartialEq>(leads: &[T], other: &[T], by_strength: bool, strength: &[T], mandatory: T) -> T {
+    let order = if by_strength { strength } else { leads };
+    order.iter().copied().find(|item| leads.contains(item) && other.contains(item)).unwrap_or(mandatory)
 }
