@@ -224,6 +224,23 @@ fn the_peer_notices_that_we_lost_our_secrets() {
     }
 }
 
+/// libbzrtp as responder hashes its secrets with the hash that it would have chosen, whatever the Commit says.
+#[test]
+fn the_hash_is_one_with_which_the_secrets_match() {
+    side_by_side(&["S256,S384", "S384,S256"], |&theirs| {
+        let acquaintance = Acquaintance::new(&format!("hash-{theirs}"));
+        for expected in [Continuity::FirstContact, Continuity::Match] {
+            let mut call = acquaintance.prepared(&["--offer", &format!("X255,{theirs}")]);
+            call.config.offer.hashes = vec![Hash::S384, Hash::S256];
+            play(&mut call, Role::Initiator);
+            let ended = call.make();
+            let (ours, _) = ended.agreed();
+            assert_eq!(ours.continuity, expected, "{}", ended.story());
+            assert!(theirs.starts_with(ours.suite.hash.name()));
+        }
+    });
+}
+
 #[test]
 fn an_auxiliary_secret_is_compared() {
     const SECRET: [u8; 5] = *b"gates";
@@ -253,9 +270,10 @@ fn the_announced_hello_binds_the_packets_to_the_signalling() {
         let ended = Call { announced_to_engine: announced, announced_to_peer: announced, ..Call::new() }.make();
         let (ours, _) = ended.agreed();
         assert_eq!(ours.peer.announced, announced == Announced::Right);
-        assert!(ended.receipts.contains(&receipt), "{}", ended.story());
-        let other = if receipt == Receipt::Bound { Receipt::Accepted } else { Receipt::Bound };
-        assert!(!ended.receipts.contains(&other), "{}", ended.story());
+        // HelloACK and Conf2ACK have nothing in them that could bind them
+        let messages = ended.receipts.iter().filter(|other| **other == receipt).count();
+        assert!(messages >= 3, "{}", ended.story());
+        assert!(receipt == Receipt::Bound || !ended.receipts.contains(&Receipt::Bound), "{}", ended.story());
     }
 }
 

@@ -50,8 +50,8 @@ static struct {
 	sqlite3 *cache;
 	int udp;
 	unsigned sent, lost;
-	int role_played;
-} peer = {.role_played = -1};
+	enum role role_played;
+} peer;
 
 static void wrong_use(const char *what) {
 	fprintf(stderr, "peer: %s\n%s", what, USAGE);
@@ -143,9 +143,8 @@ static int ready_for_exported_keys(void *unused, int zuid, uint8_t role) {
 	char label[] = "interoperability";
 	uint8_t key[32];
 	size_t length = sizeof key;
-	(void)unused, (void)zuid;
-	peer.role_played = role;
-	/* only now: libbzrtp forgets s0 when this returns */
+	(void)unused, (void)zuid, (void)role;
+	/* only now: libbzrtp forgets s0 when this returns; after a cache mismatch it does not even call this */
 	if (bzrtp_exportKey(peer.context, label, strlen(label), key, &length) == 0) {
 		printf("{\"event\":\"exported\"");
 		print_text("label", label);
@@ -159,7 +158,7 @@ static int start_srtp_session(void *unused, const bzrtpSrtpSecrets_t *secrets, i
 	static const char *const matches[] = {"match", "mismatch", "unset"};
 	(void)unused;
 	printf("{\"event\":\"secure\"");
-	print_text("role", peer.role_played == BZRTP_ROLE_INITIATOR ? "initiator" : "responder");
+	print_text("role", peer.role_played == INITIATOR ? "initiator" : "responder");
 	print_text("key_agreement", algorithm_name(ZRTP_KEYAGREEMENT_TYPE, secrets->keyAgreementAlgo));
 	print_text("hash", algorithm_name(ZRTP_HASH_TYPE, secrets->hashAlgo));
 	print_text("cipher", algorithm_name(ZRTP_CIPHERBLOCK_TYPE, secrets->cipherAlgo));
@@ -300,7 +299,8 @@ static void receive(void) {
 		printf("{\"event\":\"error\",\"code\":\"0x%04x\"", (unsigned)status);
 		print_text("type", type);
 		printf("}\n");
-	}
+	} else if (strcmp(type, "DHPart1") == 0) peer.role_played = INITIATOR;
+	else if (strcmp(type, "DHPart2") == 0) peer.role_played = RESPONDER;
 }
 
 int main(int count, char **arguments) {
