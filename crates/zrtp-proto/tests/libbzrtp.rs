@@ -141,7 +141,46 @@ fn the_second_call_finds_the_retained_secret() {
     }
 }
 
-/// The cache survives lost packets: rs2 is for the side that missed the end of an exchange (§4.6.1).
+/// §4.3, §4.6.1: rs2 is for the case that one side missed the end of an exchange.
+#[test]
+fn a_side_that_missed_the_last_call_is_still_known() {
+    for role in [Role::Initiator, Role::Responder] {
+        for we_missed_it in [true, false] {
+            let acquaintance = Acquaintance::new(&format!("missed-{role:?}-{we_missed_it}"));
+            acquaintance.call_and_compare(role, true, true);
+            let (ours, theirs) = (acquaintance.ours.backup(), std::fs::read(&acquaintance.theirs).unwrap());
+            acquaintance.call(role, &[]).agreed();
+            match we_missed_it {
+                true => acquaintance.ours.restore(ours),
+                false => std::fs::write(&acquaintance.theirs, theirs).unwrap(),
+            }
+            let third = acquaintance.call(role, &[]);
+            let (ours, theirs) = third.agreed();
+            assert_eq!((ours.continuity, theirs.cache_mismatch), (Continuity::Match, false), "{}", third.story());
+            assert_eq!((ours.verified, theirs.verified), (true, true));
+        }
+    }
+}
+
+/// §7.1: "erase the cached shared secret from this session"; that of the call before still proves who it is.
+#[test]
+fn a_sas_that_differs_takes_back_the_call_and_the_verification() {
+    for role in [Role::Initiator, Role::Responder] {
+        let acquaintance = Acquaintance::new(&format!("differs-{role:?}"));
+        acquaintance.call_and_compare(role, true, true);
+        let kept = acquaintance.ours.rs1();
+        let mut second = acquaintance.call(role, &[]);
+        assert!(second.agreed().0.verified);
+        assert_ne!(acquaintance.ours.rs1(), kept);
+        second.sas_compared(false);
+        assert_eq!(acquaintance.ours.rs1(), kept);
+        let third = acquaintance.call(role, &[]);
+        let (ours, theirs) = third.agreed();
+        assert_eq!((ours.continuity, ours.verified, ours.verified_here), (Continuity::Match, false, false));
+        assert!(!theirs.verified, "{}", third.story());
+    }
+}
+
 #[test]
 fn ten_calls_in_a_row_with_loss_keep_the_chain_of_secrets() {
     let acquaintance = Acquaintance::new("ten-calls");
@@ -291,12 +330,14 @@ fn a_hello_that_was_not_announced_leads_nowhere() {
     });
 }
 
-/// A phone rings for a while, and its Hellos are over when we begin.
+/// A phone rings for a while, and one side's Hellos may be over when the other begins.
 #[test]
 fn a_late_start_is_met() {
     let lateness: &[u64] = if full() { &[700, 2000, 5000, 9000] } else { &[700] };
     side_by_side(lateness, |&milliseconds| {
-        Call { engine_late: Duration::from_millis(milliseconds), ..Call::new() }.make().agreed();
+        let late = Duration::from_millis(milliseconds);
+        Call { engine_late: late, ..Call::new() }.make().agreed();
+        Call { peer_late: late, ..Call::new() }.make().agreed();
     });
 }
 

@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use zrtp_proto::{
-    Cache, CacheEntry, Config, Engine, Failure, HelloHash, Lookup, Output, Receipt, Remember, Retained, Secret, Secure,
+    Cache, CacheEntry, Config, Engine, Failure, HelloHash, Lookup, Output, Receipt, Remember, Retained, Secure,
     SrtpKeys, Warning, Zid,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) announced_to_peer: Announced,
     /// How much later than the peer the engine starts; the peer is then already sending.
     pub(crate) engine_late: Duration,
+    /// How much later than the engine the peer starts.
+    pub(crate) peer_late: Duration,
     /// The people at the peer say that the SAS is equal, once both are secure.
     pub(crate) peer_verifies: bool,
     /// How long the two have to become secure.
@@ -68,6 +70,7 @@ impl Call {
             announced_to_engine: Announced::Right,
             announced_to_peer: Announced::Right,
             engine_late: Duration::ZERO,
+            peer_late: Duration::ZERO,
             peer_verifies: false,
             patience: Duration::from_secs(30),
         }
@@ -82,16 +85,14 @@ impl Call {
         let fill = move |octets: &mut [u8]| octets.iter_mut().for_each(|octet| *octet = random.next() as u8);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
-        let mut peer = Peer::spawn(&self.peer);
+        let peer = Peer::spawn(&self.peer);
         socket.connect(("127.0.0.1", peer.port)).unwrap();
         let mut engine = Engine::new(self.config, fill, self.memory.clone());
         if let Some(hash) = self.announced_to_engine.told(&peer.hello_hash) {
             engine.announced(Instant::now(), hash.parse::<HelloHash>().unwrap());
         }
         let hash = self.announced_to_peer.told(&engine.hello_hash().to_string());
-        peer.start(socket.local_addr().unwrap().port(), hash.as_deref());
-        std::thread::sleep(self.engine_late);
-        engine.start(Instant::now());
+        let port = socket.local_addr().unwrap().port();
         let mut ended = Ended {
             engine,
             secure: None,
@@ -105,7 +106,14 @@ impl Call {
         };
         let wire = Wire { socket, loss: self.loss, losses: Seeded::new(self.seed << 32) };
         let start = Instant::now();
+        let (mut peer_starts, mut engine_starts) = (Some(self.peer_late), Some(self.engine_late));
         while start.elapsed() < self.patience && ended.failed.is_none() {
+            if peer_starts.take_if(|at| *at <= start.elapsed()).is_some() {
+                ended.peer.start(port, hash.as_deref());
+            }
+            if engine_starts.take_if(|at| *at <= start.elapsed()).is_some() {
+                ended.engine.start(Instant::now());
+            }
             ended.step(&wire);
             if ended.peer.is_secure() && ended.secure.is_some() {
                 break;
@@ -243,7 +251,9 @@ impl Seeded {
 
 /// A cache that lives as long as the test.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<Vec<(Zid, CacheEntry)>>>);
+pub(crate) struct Memory(Arc<Mutex<Entries>>);
+
+type Entries = Vec<(Zid, CacheEntry)>;
 
 impl Memory {
     fn remember(&self, remember: Remember) {
@@ -267,21 +277,24 @@ impl Memory {
     pub(crate) fn forget(&self) {
         self.0.lock().unwrap().clear();
     }
+
+    pub(crate) fn backup(&self) -> Entries {
+        self.0.lock().unwrap().iter().map(|(zid, entry)| (*zid, copy(entry))).collect()
+    }
+
+    pub(crate) fn restore(&self, entries: Entries) {
+        *self.0.lock().unwrap() = entries;
+    }
 }
 
 impl Cache for Memory {
     fn lookup(&mut self, peer: &Zid) -> Lookup {
-        let copy = |retained: &Retained| Retained {
-            secret: Secret::from(retained.secret.expose()),
-            lifetime: retained.lifetime,
-        };
-        match self.0.lock().unwrap().iter().find(|(zid, _)| zid == peer) {
-            None => Lookup::Unknown,
-            Some((_, entry)) => Lookup::Known(CacheEntry {
-                rs1: entry.rs1.as_ref().map(copy),
-                rs2: entry.rs2.as_ref().map(copy),
-                verified: entry.verified,
-            }),
-        }
+        let entries = self.0.lock().unwrap();
+        entries.iter().find(|(zid, _)| zid == peer).map_or(Lookup::Unknown, |(_, entry)| Lookup::Known(copy(entry)))
     }
+}
+
+fn copy(entry: &CacheEntry) -> CacheEntry {
+    let copy = |retained: &Retained| Retained { secret: retained.secret.duplicate(), lifetime: retained.lifetime };
+    CacheEntry { rs1: entry.rs1.as_ref().map(copy), rs2: entry.rs2.as_ref().map(copy), verified: entry.verified }
 }
