@@ -24,6 +24,8 @@ mod random;
 mod sas;
 mod secret;
 mod timer;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use agreement::{Agreement, Agreements, BadPublicValue, Sizes};

@@ -3,7 +3,7 @@
 use crate::derive::{Exporter, Keys};
 use crate::message::Hello;
 use crate::retained::Known;
-use crate::{Agreement, AuxSecret, Continuity, Lifetime, Peer, Role, Secret, Suite};
+use crate::{Agreement, AuxSecret, Continuity, Lifetime, Peer, Secret, Suite};
 
 /// Where the exchange is. Named for what we sent last.
 pub(super) enum State {
@@ -86,7 +86,6 @@ pub(super) struct Confirmed {
 /// What is kept while a call is secure. The SRTP keys are with the caller, the rest is wiped.
 pub(super) struct Done {
     pub(super) peer: Candidate,
-    pub(super) role: Role,
     pub(super) exporter: Exporter,
     pub(super) known: Known,
     /// The new rs1, for what the comparison of the SAS does to the cache.
