@@ -355,6 +355,19 @@ fn thirty_percent_loss_only_takes_longer() {
     });
 }
 
+#[test]
+fn every_packet_twice_changes_nothing() {
+    let runs: Vec<(Role, KeyAgreement)> =
+        ALL_AGREEMENTS.into_iter().flat_map(|kind| [(Role::Initiator, kind), (Role::Responder, kind)]).collect();
+    side_by_side(&runs, |&(role, agreement)| {
+        let mut call = Call { copies: 2, ..only(agreement, Cipher::Aes3, AuthTag::Hs80, Hash::S256) };
+        play(&mut call, role);
+        let ended = call.make();
+        ended.agreed();
+        assert!(ended.warnings.is_empty(), "{}", ended.story());
+    });
+}
+
 /// Us and one peer, who both keep what they learn.
 struct Acquaintance {
     ours: Memory,

@@ -21,6 +21,8 @@ pub(crate) struct Call {
     /// Per cent of the packets that each side loses.
     pub(crate) loss: u64,
     pub(crate) seed: u64,
+    /// The network delivers every packet so many times.
+    pub(crate) copies: usize,
     /// What the engine keeps between calls.
     pub(crate) memory: Memory,
     /// What the engine's signalling says of the peer's Hello.
@@ -66,6 +68,7 @@ impl Call {
             peer: Vec::new(),
             loss: 0,
             seed: 0,
+            copies: 1,
             memory: Memory::default(),
             announced_to_engine: Announced::Right,
             announced_to_peer: Announced::Right,
@@ -104,7 +107,7 @@ impl Call {
             peer,
             memory: self.memory,
         };
-        let wire = Wire { socket, loss: self.loss, losses: Seeded::new(self.seed << 32) };
+        let wire = Wire { socket, loss: self.loss, losses: Seeded::new(self.seed << 32), copies: self.copies };
         let start = Instant::now();
         let (mut peer_starts, mut engine_starts) = (Some(self.peer_late), Some(self.engine_late));
         while start.elapsed() < self.patience && ended.failed.is_none() {
@@ -145,8 +148,10 @@ impl Ended {
         let mut buffer = [0; 2048];
         self.take_outputs(Some(wire));
         if let Ok(length) = wire.socket.recv(&mut buffer) {
-            let receipt = self.engine.handle_packet(Instant::now(), &buffer[..length]);
-            self.receipts.push(receipt);
+            for _ in 0..wire.copies {
+                let receipt = self.engine.handle_packet(Instant::now(), &buffer[..length]);
+                self.receipts.push(receipt);
+            }
         }
         let now = Instant::now();
         if self.engine.wake().is_some_and(|wake| wake <= now) {
@@ -222,12 +227,15 @@ struct Wire {
     socket: UdpSocket,
     loss: u64,
     losses: Seeded,
+    copies: usize,
 }
 
 impl Wire {
     fn send(&self, packet: &[u8]) {
         if self.losses.next() % 100 >= self.loss {
-            self.socket.send(packet).unwrap();
+            for _ in 0..self.copies {
+                self.socket.send(packet).unwrap();
+            }
         }
     }
 }
