@@ -17,6 +17,7 @@ use zrtp_proto::{
 };
 
 const ALL_AGREEMENTS: [KeyAgreement; 2] = [KeyAgreement::Dh3k, KeyAgreement::X255];
+const ROLES: [Role; 2] = [Role::Initiator, Role::Responder];
 
 /// The peer is judged first: with another of its kind.
 #[test]
@@ -45,7 +46,7 @@ fn every_combination_agrees_at_ten_percent_loss() {
     let seeds = if full() { 20 } else { 1 };
     let mut runs = Vec::new();
     for seed in 1..=seeds {
-        for role in [Role::Initiator, Role::Responder] {
+        for role in ROLES {
             for agreement in ALL_AGREEMENTS {
                 for cipher in [Cipher::Aes1, Cipher::Aes3] {
                     for auth_tag in [AuthTag::Hs32, AuthTag::Hs80] {
@@ -100,7 +101,7 @@ fn opposite_preferences_lead_to_the_same_key_agreement() {
 /// What Debian's linphonec offers, against all that we offer.
 #[test]
 fn our_whole_offer_meets_the_one_of_a_phone() {
-    side_by_side(&[Role::Initiator, Role::Responder], |&role| {
+    side_by_side(&ROLES, |&role| {
         let mut call = Call::new();
         call.peer = options(&["--offer", "DH3k,Mult,AES1,S256,HS80,HS32,B32"]);
         play(&mut call, role);
@@ -126,7 +127,7 @@ fn the_sas_can_be_two_words() {
 
 #[test]
 fn the_second_call_finds_the_retained_secret() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         let acquaintance = Acquaintance::new(&format!("second-call-{role:?}"));
         let first = acquaintance.call(role, &[]);
         assert_eq!(first.agreed().0.continuity, Continuity::FirstContact);
@@ -140,13 +141,13 @@ fn the_second_call_finds_the_retained_secret() {
         // the retained secret is good only if it went into the keys: the third call rests on the second's
         let third = acquaintance.call(role, &[]);
         assert_eq!(third.agreed().0.continuity, Continuity::Match);
-    }
+    });
 }
 
 /// §4.3, §4.6.1: rs2 is for the case that one side missed the end of an exchange.
 #[test]
 fn a_side_that_missed_the_last_call_is_still_known() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         for we_missed_it in [true, false] {
             let acquaintance = Acquaintance::new(&format!("missed-{role:?}-{we_missed_it}"));
             acquaintance.call_and_compare(role, true, true);
@@ -161,13 +162,13 @@ fn a_side_that_missed_the_last_call_is_still_known() {
             assert_eq!((ours.continuity, theirs.cache_mismatch), (Continuity::Match, false), "{}", third.story());
             assert_eq!((ours.verified, theirs.verified), (true, true));
         }
-    }
+    });
 }
 
 /// §7.1: "erase the cached shared secret from this session"; that of the call before still proves who it is.
 #[test]
 fn a_sas_that_differs_takes_back_the_call_and_the_verification() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         let acquaintance = Acquaintance::new(&format!("differs-{role:?}"));
         acquaintance.call_and_compare(role, true, true);
         let kept = acquaintance.ours.rs1();
@@ -180,7 +181,7 @@ fn a_sas_that_differs_takes_back_the_call_and_the_verification() {
         let (ours, theirs) = third.agreed();
         assert_eq!((ours.continuity, ours.verified, ours.verified_here), (Continuity::Match, false, false));
         assert!(!theirs.verified, "{}", third.story());
-    }
+    });
 }
 
 #[test]
@@ -199,18 +200,18 @@ fn ten_calls_in_a_row_with_loss_keep_the_chain_of_secrets() {
 /// §7.1: the flag V says that both compared the SAS in an earlier call.
 #[test]
 fn a_compared_sas_shows_in_the_second_call() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         let acquaintance = Acquaintance::new(&format!("verified-{role:?}"));
         acquaintance.call_and_compare(role, true, true);
         let second = acquaintance.call(role, &[]);
         let (ours, theirs) = second.agreed();
         assert_eq!((ours.verified, ours.verified_here, theirs.verified), (true, true, true), "{}", second.story());
-    }
+    });
 }
 
 #[test]
 fn a_sas_compared_by_one_side_alone_is_not_verified() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         for ours_did in [true, false] {
             let acquaintance = Acquaintance::new(&format!("one-side-{role:?}-{ours_did}"));
             acquaintance.call_and_compare(role, ours_did, !ours_did);
@@ -219,13 +220,13 @@ fn a_sas_compared_by_one_side_alone_is_not_verified() {
             assert_eq!((ours.verified, ours.verified_here, theirs.verified), (false, ours_did, false));
             assert_eq!(ours.continuity, Continuity::Match);
         }
-    }
+    });
 }
 
 /// §4.3.2, §4.6.1.1: the warning comes again in every call until the SAS is compared, then no more.
 #[test]
 fn a_peer_that_lost_its_secrets_is_noticed_until_the_sas_is_compared() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         let acquaintance = Acquaintance::new(&format!("lost-{role:?}"));
         acquaintance.call_and_compare(role, true, true);
         let kept = acquaintance.ours.rs1();
@@ -249,12 +250,12 @@ fn a_peer_that_lost_its_secrets_is_noticed_until_the_sas_is_compared() {
             "{}",
             last.story()
         );
-    }
+    });
 }
 
 #[test]
 fn the_peer_notices_that_we_lost_our_secrets() {
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         let acquaintance = Acquaintance::new(&format!("we-lost-{role:?}"));
         acquaintance.call_and_compare(role, true, true);
         acquaintance.ours.forget();
@@ -262,7 +263,7 @@ fn the_peer_notices_that_we_lost_our_secrets() {
         let (ours, theirs) = second.agreed();
         assert_eq!((ours.continuity, ours.verified), (Continuity::FirstContact, false));
         assert_eq!((theirs.cache_mismatch, theirs.verified), (true, false), "{}", second.story());
-    }
+    });
 }
 
 /// libbzrtp as responder hashes its secrets with the hash that it would have chosen, whatever the Commit says.
@@ -292,7 +293,7 @@ fn an_auxiliary_secret_is_compared() {
         (false, Some("6761746573"), AuxSecret::None, "mismatch"),
         (false, None, AuxSecret::None, "unset"),
     ];
-    for role in [Role::Initiator, Role::Responder] {
+    side_by_side(&ROLES, |&role| {
         side_by_side(&cases, |&(we_have_it, theirs, we_find, they_find)| {
             let mut call = Call::new();
             play(&mut call, role);
@@ -302,7 +303,7 @@ fn an_auxiliary_secret_is_compared() {
             let (secure, peer) = ended.agreed();
             assert_eq!((secure.aux, peer.auxiliary.as_str()), (we_find, they_find), "{}", ended.story());
         });
-    }
+    });
 }
 
 #[test]
@@ -320,10 +321,10 @@ fn the_announced_hello_binds_the_packets_to_the_signalling() {
 
 #[test]
 fn a_hello_that_was_not_announced_leads_nowhere() {
-    let few_seconds = Duration::from_secs(3);
+    let ten_hellos = Duration::from_secs(2);
     let cases = [(Announced::Wrong, Announced::Right), (Announced::Right, Announced::Wrong)];
     side_by_side(&cases, |&(announced_to_engine, announced_to_peer)| {
-        let ended = Call { announced_to_engine, announced_to_peer, patience: few_seconds, ..Call::new() }.make();
+        let ended = Call { announced_to_engine, announced_to_peer, patience: ten_hellos, ..Call::new() }.make();
         ended.nobody_is_secure();
         let ours = announced_to_engine == Announced::Wrong;
         assert_eq!(ended.warnings.contains(&Warning::HelloNotAnnounced), ours, "{}", ended.story());
