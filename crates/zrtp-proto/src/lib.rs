@@ -3,6 +3,9 @@
 //! One [`Engine`] is one media stream. Packets and time go in, packets and keys come out; the engine reads no clock, opens
 //! no socket, keeps no file and draws no randomness of its own.
 
+#[cfg(test)]
+extern crate self as zrtp_proto; // the tests inside share the network of the tests outside
+
 mod agreement;
 mod chain;
 mod confirm;
