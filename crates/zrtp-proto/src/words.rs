@@ -1,6 +1,7 @@
 //! The PGP word list of P. Juola and P. Zimmermann: a word for each octet, two syllables at even places, three at odd ones.
 
 /// Words for octets at even places.
+#[rustfmt::skip]
 pub(crate) const EVEN: [&str; 256] = [
     "aardvark",
     "absurd",
@@ -261,6 +262,7 @@ pub(crate) const EVEN: [&str; 256] = [
 ];
 
 /// Words for octets at odd places.
+#[rustfmt::skip]
 pub(crate) const ODD: [&str; 256] = [
     "adroitness",
     "adviser",

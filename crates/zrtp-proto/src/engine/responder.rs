@@ -55,11 +55,8 @@ impl Engine {
             Err(BadPublicValue) => return self.fail_with(now, Failure::PublicValue),
         };
         let ids = known.ids(suite.hash, Role::Responder, &self.chain.h3, self.random.as_mut());
-        let part1 = message::build_with_mac(
-            b"DHPart1 ",
-            &[&self.chain.h1, &ids.octets(), half.part_value()],
-            &self.chain.h0,
-        );
+        let part1 =
+            message::build_with_mac(b"DHPart1 ", &[&self.chain.h1, &ids.octets(), half.part_value()], &self.chain.h0);
         self.end_discovery();
         self.repeats = None;
         self.silence_at = Some(now + self.config.timers.silence);
@@ -154,7 +151,8 @@ impl Engine {
         let (continuity, aux) = (exchange.known.continuity(&shared), exchange.known.aux(&shared));
         let trust = Trust::from_announced(exchange.peer.announced);
         let (peer_part, peer_h1) = (octets.to_vec(), part.h1);
-        let mut keyed = Keyed { exchange, keys, continuity, aux, peer_part, peer_h1, answer: Vec::new() };
+        let mut keyed =
+            Keyed { exchange, keys, continuity, aux, peer_part, peer_h1, answer: Vec::new(), bad_confirms: 0 };
         keyed.answer = self.own_confirm(Role::Responder, &keyed);
         self.transmit(&keyed.answer);
         self.state = State::SentConfirm1(Box::new(keyed));
@@ -171,12 +169,7 @@ impl Engine {
         Ok(trust)
     }
 
-    pub(super) fn on_confirm2(
-        &mut self,
-        now: Instant,
-        confirm: &Confirm<'_>,
-        octets: &[u8],
-    ) -> Result<Trust, Dropped> {
+    pub(super) fn on_confirm2(&mut self, now: Instant, confirm: &Confirm<'_>, octets: &[u8]) -> Result<Trust, Dropped> {
         if let State::Secure(done) = &self.state {
             // our Conf2ACK got lost; bzrtp does not take SRTP in its place, so this is answered for ever
             if done.confirm2 != octets {
@@ -188,6 +181,7 @@ impl Engine {
         }
         let State::SentConfirm1(keyed) = &self.state else { return Err(Dropped::Unexpected) };
         let plain = match self.open_confirm(keyed, Role::Initiator, confirm) {
+            Err(Refusal::BadMac) => return self.on_bad_confirm(now),
             Ok(plain) => plain,
             Err(Refusal::Drop(dropped)) => return Err(dropped),
             Err(Refusal::Fail(failure)) => return self.fail_with(now, failure),

@@ -72,6 +72,8 @@ pub(super) struct Keyed {
     pub(super) peer_h1: [u8; 32],
     /// What we sent last, to answer a repetition: Confirm1. Empty for an initiator, who repeats by himself.
     pub(super) answer: Vec<u8>,
+    /// Confirms of the peer that did not authenticate.
+    pub(super) bad_confirms: u32,
 }
 
 /// The peer has confirmed the keys.

@@ -1,7 +1,19 @@
-//! Tests that look inside the engine: recorded handshakes, recorded values, captures of real phones.
+//! Tests that look inside the engine: recorded handshakes and values, captures of real phones, hostile peers, the state table.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly"
+)]
 
 mod captures;
+mod hostile;
 mod replay;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod table;
 mod values;
 
 use serde_json::Value;

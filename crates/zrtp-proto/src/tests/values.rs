@@ -44,7 +44,10 @@ fn sas_is_shown_as_recorded() {
     for case in values["sas_base256"].as_array().unwrap() {
         assert_eq!(serde_json::json!(sas(case).words()), case["words"]);
     }
-    assert_eq!((values["sas_base32"].as_array().unwrap().len(), values["sas_base256"].as_array().unwrap().len()), (9, 7));
+    assert_eq!(
+        (values["sas_base32"].as_array().unwrap().len(), values["sas_base256"].as_array().unwrap().len()),
+        (9, 7)
+    );
 }
 
 #[test]
@@ -52,7 +55,8 @@ fn zrtp_hash_is_of_the_message_alone() {
     for case in values()["zrtp_hash"].as_array().unwrap() {
         let datagram = octets(case, "hello_packet").unwrap();
         // the recording has no CRC
-        let message = wire::message(&datagram[12..]).or_else(|_| wire::message(&datagram[12..datagram.len() - 4])).unwrap();
+        let message =
+            wire::message(&datagram[12..]).or_else(|_| wire::message(&datagram[12..datagram.len() - 4])).unwrap();
         assert_eq!(HelloHash::of(message).to_string(), case["value"]);
     }
 }
@@ -62,7 +66,8 @@ fn every_derived_value_of_the_recordings_comes_out() {
     let all = data(include_str!("../../tests/data/handshakes.json"));
     let mut derived = 0;
     for recording in all.as_array().unwrap() {
-        let kind = Hash::from_name(recording["algorithms"]["hash"].as_str().unwrap().as_bytes().try_into().unwrap()).unwrap();
+        let kind =
+            Hash::from_name(recording["algorithms"]["hash"].as_str().unwrap().as_bytes().try_into().unwrap()).unwrap();
         let (s0, context) = (octets(recording, "s0").unwrap(), octets(recording, "kdf_context").unwrap());
         for (label, value) in recording["keys"].as_object().unwrap() {
             let value = unhex(value.as_str().unwrap());
@@ -88,8 +93,12 @@ fn the_exchange_of_two_linphone_zrtpcpp_checks() {
     assert_eq!(messages.len(), 9);
     let initiator = captured["initiator_ssrc"].as_str().unwrap();
     let responder = captured["responder_ssrc"].as_str().unwrap();
-    let of = |ssrc: &str, kind: &[u8; 8]| messages.iter().find(|(from, message)| from == ssrc && &message[4..12] == kind).unwrap().1.clone();
-    let link = |ssrc: &str, at: usize| -> [u8; 32] { unhex(captured["hash_chains"][ssrc][at].as_str().unwrap()).try_into().unwrap() };
+    let of = |ssrc: &str, kind: &[u8; 8]| {
+        messages.iter().find(|(from, message)| from == ssrc && &message[4..12] == kind).unwrap().1.clone()
+    };
+    let link = |ssrc: &str, at: usize| -> [u8; 32] {
+        unhex(captured["hash_chains"][ssrc][at].as_str().unwrap()).try_into().unwrap()
+    };
     for ssrc in [initiator, responder] {
         for at in 0..3 {
             assert!(continues(&link(ssrc, at), &link(ssrc, at + 1)));
@@ -114,10 +123,19 @@ fn the_exchange_of_two_linphone_zrtpcpp_checks() {
     {
         let side = if sender == Role::Initiator { "i" } else { "r" };
         let key = |name: &str| Secret::new(octets(captured, &format!("keys/{name}{side}")).unwrap());
-        let keys = Direction { srtp_key: key("zrtpkey"), srtp_salt: key("zrtpkey"), mac_key: key("mackey"), zrtp_key: key("zrtpkey") };
+        let keys = Direction {
+            srtp_key: key("zrtpkey"),
+            srtp_salt: key("zrtpkey"),
+            mac_key: key("mackey"),
+            zrtp_key: key("zrtpkey"),
+        };
         let message = of(ssrc, kind);
-        let (Ok(Message::Confirm1(confirm)) | Ok(Message::Confirm2(confirm))) = message::parse(&message) else { panic!() };
-        let Ok(Ok(plain)) = confirm::open(&confirm, suite.hash, suite.cipher, &keys) else { panic!("Confirm does not open") };
+        let (Ok(Message::Confirm1(confirm)) | Ok(Message::Confirm2(confirm))) = message::parse(&message) else {
+            panic!()
+        };
+        let Ok(Ok(plain)) = confirm::open(&confirm, suite.hash, suite.cipher, &keys) else {
+            panic!("Confirm does not open")
+        };
         assert_eq!(plain.h0, link(ssrc, 0));
         assert_eq!(hex(&plain.h0), captured["confirm_plaintexts"][number].as_str().unwrap()[..64]);
         assert_eq!(plain.lifetime, Lifetime::FOREVER);
@@ -141,9 +159,13 @@ fn recorded_confirms_open_and_seal() {
                 zrtp_key: key("ZRTP key"),
             };
             let packets = recording["packets"].as_array().unwrap().iter();
-            let message = packets.map(|packet| octets(packet, "hex").unwrap()).find(|datagram| &datagram[16..24] == which.as_bytes());
+            let message = packets
+                .map(|packet| octets(packet, "hex").unwrap())
+                .find(|datagram| &datagram[16..24] == which.as_bytes());
             let message = open(&message.unwrap());
-            let (Ok(Message::Confirm1(confirm)) | Ok(Message::Confirm2(confirm))) = message::parse(&message) else { panic!() };
+            let (Ok(Message::Confirm1(confirm)) | Ok(Message::Confirm2(confirm))) = message::parse(&message) else {
+                panic!()
+            };
             let Ok(Ok(plain)) = confirm::open(&confirm, kind, cipher, &keys) else { panic!("{}", recording["name"]) };
             let recorded = octets(recording, &format!("confirm/{which}/plaintext")).unwrap();
             assert_eq!(plain.h0[..], recorded[..32]);
