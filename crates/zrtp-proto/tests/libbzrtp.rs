@@ -4,6 +4,7 @@
 //! Every combination runs once. `GALENE_SIPS_FULL=1` runs each with twenty seeds, and the slow cases.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "libbzrtp has a real clock and a real socket")]
 
 mod interop;
 

@@ -11,6 +11,8 @@ pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 const REMEDY: &str = "These tests build a peer with the C compiler, libbzrtp and SQLite.\n\
     Debian and Ubuntu: apt-get install build-essential libbzrtp-dev libsqlite3-dev (./test does it).";
@@ -35,11 +37,13 @@ pub(crate) fn build(name: &str) -> PathBuf {
     program
 }
 
-/// The CPU time in nanoseconds that a side of one handshake takes in libbzrtp, as the mean of so many.
-pub(crate) fn cpu_ns_per_side(handshakes: u32, offer: &str) -> f64 {
-    let output = Command::new(build("bench")).arg(handshakes.to_string()).arg(offer).output().unwrap();
+/// The CPU time that a side of one handshake takes in libbzrtp, as the median of so many.
+pub(crate) fn cpu_time_per_side(handshakes: u64, offer: &str) -> Duration {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build("bench"));
+    let output = Command::new(program).arg(handshakes.to_string()).arg(offer).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "the benchmark of libbzrtp failed: {}", String::from_utf8_lossy(&output.stderr));
     let result: serde_json::Value = serde_json::from_str(&text).unwrap();
-    result["cpu_ns_per_side"].as_f64().unwrap()
+    Duration::from_nanos(result["cpu_ns_per_side"].as_u64().unwrap())
 }

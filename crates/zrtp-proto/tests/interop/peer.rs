@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -42,8 +42,8 @@ pub(crate) type Keys = (Vec<u8>, Vec<u8>);
 
 impl Peer {
     pub(crate) fn spawn<S: AsRef<str>>(options: &[S]) -> Self {
-        static PROGRAM: OnceLock<std::path::PathBuf> = OnceLock::new();
-        let program: &Path = PROGRAM.get_or_init(|| super::build("peer"));
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM.get_or_init(|| super::build("peer"));
         let mut child = Command::new(program)
             .args(options.iter().map(AsRef::as_ref))
             .stdin(Stdio::piped())
