@@ -387,7 +387,9 @@ fn forged_hellos_do_not_crowd_out_the_peer() {
         let now = network.now;
         stranger.engine.start(now);
         let hello = stranger.drain().remove(0);
-        deliver(&mut network, A, &hello);
+        let (receipt, _) = deliver(&mut network, A, &hello);
+        // memory for them is bounded
+        assert_eq!(receipt == Receipt::Dropped(Dropped::Unexpected), number >= 3, "{number}");
         if number == 0 {
             let hello = hello_of(&mut network, B);
             deliver(&mut network, A, &hello);
