@@ -1,18 +1,25 @@
-//! Time of each side for a whole handshake: all that its engine does from `Engine::new` to `Secure`, without a network.
-//! Prints one line per key agreement: median and 90th percentile of both sides, in microseconds.
+//! CPU time of each side for a whole handshake: all that its engine does from `Engine::new` to `Secure`, without a network.
+//! Prints one line per key agreement: median and 90th percentile of both sides, in microseconds, and beside them the median
+//! of a side in libbzrtp where that has the algorithms; it must be installed.
 //!
 //! `cargo bench -p zrtp-proto`, or with a number of handshakes: `cargo bench -p zrtp-proto -- 500`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs, reason = "a benchmark measures and prints")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark may fail loudly")]
 
+#[path = "../tests/interop/program.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod libbzrtp;
+
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 use zrtp_proto::{AuthTag, Cipher, Config, Engine, Hash, KeyAgreement, NoCache, Output, Zid};
 
 fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(200);
     println!(
-        "{:<22} {:>12} {:>12} {:>12} {:>12}   (µs, {rounds} handshakes)",
-        "", "initiator", "p90", "responder", "p90"
+        "{:<22} {:>12} {:>12} {:>12} {:>12} {:>12}   (µs, {rounds} handshakes)",
+        "", "initiator", "p90", "responder", "p90", "libbzrtp"
     );
     let suites = [
         ("DH3k S256 AES1 HS80", KeyAgreement::Dh3k, Hash::S256, Cipher::Aes1, AuthTag::Hs80),
@@ -39,24 +46,35 @@ fn main() {
             times.sort();
             [times[times.len() / 2], times[times.len() * 9 / 10]].map(|time| time.as_secs_f64() * 1e6)
         });
+        let theirs = match agreement {
+            KeyAgreement::Dh3k | KeyAgreement::X255 => {
+                libbzrtp::cpu_time_per_side(rounds, &name.replace(' ', ",")).as_micros().to_string()
+            }
+            _ => "-".to_owned(),
+        };
         println!(
-            "{name:<22} {:>12.0} {:>12.0} {:>12.0} {:>12.0}",
+            "{name:<22} {:>12.0} {:>12.0} {:>12.0} {:>12.0} {theirs:>12}",
             initiator[0], initiator[1], responder[0], responder[1]
         );
     }
+}
+
+/// What this thread has used: another program's share of the processor is not in it.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// Time of the initiator and of the responder.
 fn handshake(seed: u64, change: impl Fn(&mut Config)) -> [Duration; 2] {
     let mut taken = [Duration::ZERO; 2];
     let mut sides = [0u8, 1].map(|who| {
-        let before = Instant::now();
+        let before = cpu_time();
         let mut config = Config::new(Zid([who; 12]), u32::from(who));
         change(&mut config);
         // the first commits at once, the second leaves it to him
         config.timers.commit_delay = Duration::from_secs(u64::from(who) * 60);
         let engine = Engine::new(config, random(2 * seed + u64::from(who)), NoCache);
-        taken[usize::from(who)] += before.elapsed();
+        taken[usize::from(who)] += cpu_time() - before;
         engine
     });
     let now = Instant::now();
@@ -67,9 +85,9 @@ fn handshake(seed: u64, change: impl Fn(&mut Config)) -> [Duration; 2] {
             while let Some(output) = sides[who].poll() {
                 match output {
                     Output::Transmit(datagram) => {
-                        let before = Instant::now();
+                        let before = cpu_time();
                         sides[1 - who].handle_packet(now, &datagram);
-                        taken[1 - who] += before.elapsed();
+                        taken[1 - who] += cpu_time() - before;
                     }
                     Output::Secure(_) => secure += 1,
                     _ => {}

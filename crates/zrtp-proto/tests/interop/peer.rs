@@ -43,7 +43,7 @@ pub(crate) type Keys = (Vec<u8>, Vec<u8>);
 impl Peer {
     pub(crate) fn spawn<S: AsRef<str>>(options: &[S]) -> Self {
         static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-        let program = PROGRAM.get_or_init(|| super::build("peer"));
+        let program = PROGRAM.get_or_init(|| super::program::build("peer"));
         let mut child = Command::new(program)
             .args(options.iter().map(AsRef::as_ref))
             .stdin(Stdio::piped())
