@@ -8,7 +8,7 @@ use super::line::ZrtpIdentity;
 use super::name::{claimed_name, participant_name};
 use crate::audio;
 use crate::keying::{self, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
-use crate::peers::{Caller, PeerCache};
+use crate::peers::{Caller, PeerCache, Verification};
 use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel, SuiteStrength};
 use crate::room::{Direction, LegKeys, LegSetup, PhoneCodec, RemoteMedia};
 use crate::sdp::{self, Answer, AudioOffer, Layout, Local, Offer, OurAnswer, OurKeying, OurOffer, SessionDescription};
@@ -184,6 +184,8 @@ pub(super) struct PhoneCall {
     pub(super) zrtp: Option<Zrtp>,
     /// What is remembered of the phone.
     pub(super) cache: Option<PeerCache>,
+    /// Who compared the code, until the memory has it.
+    pub(super) judged_by: Option<Verification>,
     /// What came of it.
     pub(super) secured: Option<Secured>,
     session_id: u64,
@@ -219,6 +221,7 @@ impl PhoneCall {
             terms: None,
             zrtp: None,
             cache: None,
+            judged_by: None,
             secured: None,
             session_id: (u64::from(word(0)) << 32 | u64::from(word(4))) >> 2, // fits a signed 64-bit number, as some parsers want it
             ssrc: Ssrc(word(8)),

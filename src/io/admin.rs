@@ -392,7 +392,7 @@ fn media(sound: Option<&SoundReport>) -> Media {
         suite: sound.map_or("", |sound| sound.suite).to_owned(),
         key_agreement: zrtp.map(|zrtp| zrtp.key_agreement.to_owned()),
         sas: zrtp.map(|zrtp| zrtp.sas.clone()),
-        sas_verified: zrtp.is_some_and(|zrtp| zrtp.verified),
+        sas_verified: zrtp.is_some_and(|zrtp| zrtp.verified || zrtp.compared),
         new_device: sound.is_some_and(|sound| sound.new_device),
         cache_mismatch: zrtp.is_some_and(|zrtp| zrtp.cache_mismatch),
     }

@@ -66,6 +66,8 @@ pub struct Secured {
     pub sas: String,
     /// People compared it in an earlier call with this phone, as both sides remember.
     pub verified: bool,
+    /// People compared it in this call.
+    pub compared: bool,
     /// We remember a secret of this phone, and it does not have it.
     pub cache_mismatch: bool,
     /// We remember nothing of this phone.
@@ -151,6 +153,14 @@ impl Zrtp {
         self.engine.sas_compared(equal);
     }
 
+    /// What the sound is worth after such an outcome.
+    ///
+    /// # Errors
+    /// Policy's refusal.
+    pub fn level(&self, rules: &Rules, outcome: ZrtpOutcome) -> Result<MediaLevel, Refusal> {
+        Ok(self.judge(rules, outcome)?.level())
+    }
+
     /// When [`Zrtp::handle_timeout`] is due.
     pub fn wake(&self) -> Option<Instant> {
         self.engine.wake()
@@ -216,6 +226,7 @@ impl Zrtp {
             key_agreement: secure.suite.agreement.name(),
             sas: secure.sas_text(),
             verified: secure.verified,
+            compared: false,
             cache_mismatch: secure.continuity == Continuity::Mismatch,
             first_contact: secure.continuity == Continuity::FirstContact,
             zid: secure.peer.zid,

@@ -106,3 +106,8 @@ fn cfb(cipher: Cipher, key: &[u8], iv: [u8; 16], text: &mut [u8], way: Way) {
         Cipher::Aes3 => run::<aes::Aes256>(key, iv, text, way),
     }
 }
+
+#[cfg(test)]
+pub(crate) fn cfb_for_tests(cipher: Cipher, key: &[u8], iv: [u8; 16], text: &mut [u8]) {
+    cfb(cipher, key, iv, text, Way::Encrypt);
+}

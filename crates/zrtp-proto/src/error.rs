@@ -28,6 +28,8 @@ pub enum Dropped {
     Version,
     /// Does not continue the peer's hash chain (§9).
     HashChain,
+    /// A Confirm whose MAC is wrong. The third one ends the exchange.
+    ConfirmMac,
     /// A message that has no meaning in this state, or differs from the one that it repeats.
     Unexpected,
     /// A Commit that lost the contention (§4.2).

@@ -1,7 +1,10 @@
-//! ZRTP (RFC 6189) without I/O.
-//!
-//! One [`Engine`] is one media stream. Packets and time go in, packets and keys come out; the engine reads no clock, opens
-//! no socket, keeps no file and draws no randomness of its own.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+// Layout: a packet travels wire → message → engine/{discovery, initiator, responder, secure}; keys come from agreement, retained
+// and derive. `config`, `cache`, `random` and `output` are what the caller sees.
+
+#[cfg(test)]
+extern crate self as zrtp_proto; // the tests inside share the network of the tests outside
 
 mod agreement;
 mod chain;
@@ -24,6 +27,8 @@ mod random;
 mod sas;
 mod secret;
 mod timer;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use agreement::{Agreement, Agreements, BadPublicValue, Sizes};

@@ -85,6 +85,7 @@ impl Limit {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test begins its virtual time")]
 mod tests {
     use super::*;
     use crate::Timers;

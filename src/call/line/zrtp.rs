@@ -4,7 +4,8 @@
 
 use super::{Line, Output};
 use crate::keying::{Secured, Step, Zrtp};
-use crate::policy::Refusal;
+use crate::peers::{Verification, Verifier};
+use crate::policy::{Refusal, ZrtpOutcome};
 use crate::room::LegOrder;
 use crate::units::CallNumber;
 use std::net::SocketAddr;
@@ -37,6 +38,39 @@ impl Line {
         self.pump_zrtp(now, number);
     }
 
+    /// People have compared the code of a call. Equal: the phone counts as verified from its next call on. Not equal: the call
+    /// ends, and the secret of this exchange is forgotten. Whoever calls this has made sure who says so.
+    ///
+    /// # Errors
+    /// A sentence for who said it: there is no such call, or it has no code.
+    pub fn sas_compared(
+        &mut self,
+        now: Instant,
+        number: CallNumber,
+        equal: bool,
+        by: Verifier,
+    ) -> Result<(), &'static str> {
+        let at = self.config.zrtp.clock.unix(now);
+        let call = self.calls.get_mut(&number).ok_or("there is no such call")?;
+        let (Some(secured), Some(zrtp)) = (&mut call.secured, &mut call.zrtp) else {
+            return Err("this call has no code to compare");
+        };
+        tracing::info!(call = %number, equal, ?by, "the code was compared");
+        call.judged_by = equal.then_some(Verification { at, by });
+        zrtp.sas_compared(equal);
+        if equal {
+            secured.compared = true;
+            secured.level = zrtp.level(&self.config.rules, ZrtpOutcome::SecureVerified).unwrap_or(secured.level);
+        }
+        self.pump_zrtp(now, number);
+        if !equal {
+            let why = "the code was not the same on both sides: somebody may be listening in between";
+            self.end_and_leave(now, number, 488, why);
+        }
+        self.pump(now);
+        Ok(())
+    }
+
     pub(super) fn zrtp_timeout(&mut self, now: Instant) {
         let due = |zrtp: &Zrtp| zrtp.wake().is_some_and(|at| at <= now);
         let calls = self.calls.values().filter(|call| call.zrtp.as_ref().is_some_and(due)).map(|call| call.number);
@@ -62,8 +96,10 @@ impl Line {
                 Some(Step::Receive(unprotector)) => self.order(number, LegOrder::Receive(unprotector)),
                 Some(Step::Remember(remember)) => {
                     let clock = self.config.zrtp.clock;
-                    if let Some(cache) = self.calls.get(&number).and_then(|call| call.cache.as_ref()) {
-                        self.outputs.push_back(Output::Keep(cache.remember(remember, None, clock.unix(now))));
+                    let Some(call) = self.calls.get_mut(&number) else { return };
+                    let person = call.judged_by.take();
+                    if let Some(cache) = &call.cache {
+                        self.outputs.push_back(Output::Keep(cache.remember(remember, person, clock.unix(now))));
                     }
                 }
                 Some(Step::Warning(sentence)) => tracing::warn!(call = %number, "{sentence}"),

@@ -169,7 +169,6 @@ fn linphone_and_baresip_with_srtp_are_taken() {
         "hold-srtp",
         "resume-srtp",
         "probe-avp-crypto",
-        "probe-avp-crypto-zrtp",
         "probe-savpf-crypto",
         "probe-savp-gcm-first",
         "probe-mux-crypto",

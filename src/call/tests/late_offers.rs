@@ -138,7 +138,7 @@ fn an_answer_that_is_not_safe_or_does_not_fit_ends_the_call_before_any_sound() {
         ("exactly one", answer("RTP/SAVP", &[&key, &crypto(tag + 1, OTHER_KEY)])),
         ("DTLS", answer("UDP/TLS/RTP/SAVPF", &[&fingerprint, "setup:active"])),
         ("DTLS", answer("RTP/AVP", &[&fingerprint])),
-        ("ZRTP", answer("RTP/AVP", &[&zrtp])),
+        ("another profile", answer("RTP/AVP", &[&zrtp])),
         ("refuses the sound", with("").replace("m=audio 7078", "m=audio 0")),
         ("the sections", with("").replace("m=audio", "m=video")),
         ("the sections", with("") + "m=video 9 RTP/AVP 97\r\n"),

@@ -8,6 +8,7 @@ mod endings;
 mod goodbye;
 mod late_offers;
 mod refusals;
+mod zrtp;
 
 use super::*;
 use crate::peers::PeerBook;
@@ -103,6 +104,7 @@ struct World {
     room_is_ready: bool,
     /// Room for the next call's ports.
     port: u16,
+    peers: PeerBook,
 }
 
 impl World {
@@ -125,7 +127,9 @@ impl World {
         let mine = Arc::new(AtomicBool::new(false));
         let seeded = |seed| Box::new(Seeded(seed, Arc::default()));
         let account = "gateway@example.org";
-        let line_config = LineConfig { account: account.to_owned(), rules, most_calls, zrtp: identity(now) };
+        let zrtp = identity(now);
+        let peers = zrtp.peers.clone();
+        let line_config = LineConfig { account: account.to_owned(), rules, most_calls, zrtp };
         let agent = Agent::new(config(account, true), seeded(1));
         let random = Box::new(Seeded(2, Arc::clone(&mine)));
         let mut world = World {
@@ -142,6 +146,7 @@ impl World {
             ports_open: true,
             room_is_ready: true,
             port: 20_000,
+            peers,
         };
         assert_eq!(world.line.report(now).registration, "not connected yet");
         world.connect();

@@ -5,7 +5,7 @@
 use super::{Agreement, Agreements, BadPublicValue};
 use crate::{Cipher, Hash, KeyAgreement, Purpose, Random, Secret};
 use crypto_bigint::modular::ConstMontyParams;
-use crypto_bigint::{Encoding, U512, U3072, const_monty_params};
+use crypto_bigint::{U512, U3072, const_monty_params};
 use p256::elliptic_curve::sec1::ToSec1Point;
 use sha2::{Digest, Sha384};
 use x25519_dalek::{PublicKey, StaticSecret};

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     pub(super) fn on_hello_ack(&mut self, now: Instant) -> Result<Trust, Dropped> {
-        if !matches!(self.state, State::Discovery) || self.hello_acknowledged {
+        if !matches!(self.state, State::Discovery) || self.hello_acknowledged || !self.hello_sent {
             return Err(Dropped::Unexpected);
         }
         self.hello_acknowledged = true;

@@ -11,6 +11,8 @@ use crate::retained::Known;
 use crate::{CacheEntry, Dropped, Failure, Output, Role, Secret, negotiate};
 use std::time::Instant;
 
+const MOST_BAD_CONFIRMS: u32 = 3;
+
 impl Engine {
     /// Commits to a DHPart2 that is made now and never changed.
     pub(super) fn commit(&mut self, now: Instant, peer: Candidate, entry: Option<CacheEntry>) {
@@ -82,6 +84,7 @@ impl Engine {
             peer_part: octets.to_vec(),
             peer_h1: part.h1,
             answer: Vec::new(),
+            bad_confirms: 0,
         }));
         Ok(trust)
     }
@@ -89,6 +92,7 @@ impl Engine {
     pub(super) fn on_confirm1(&mut self, now: Instant, confirm: &Confirm<'_>) -> Result<Trust, Dropped> {
         let State::SentDhPart2(keyed) = &self.state else { return Err(Dropped::Unexpected) };
         let plain = match self.open_confirm(keyed, Role::Responder, confirm) {
+            Err(Refusal::BadMac) => return self.on_bad_confirm(now),
             Ok(plain) => plain,
             Err(Refusal::Drop(dropped)) => return Err(dropped),
             Err(Refusal::Fail(failure)) => return self.fail_with(now, failure),
@@ -120,7 +124,7 @@ impl Engine {
     pub(super) fn open_confirm(&self, keyed: &Keyed, sender: Role, confirm: &Confirm<'_>) -> Result<Plain, Refusal> {
         let suite = &keyed.exchange.suite;
         let plain = match confirm::open(confirm, suite.hash, suite.cipher, keyed.keys.direction(sender)) {
-            Err(BadMac) => return Err(Refusal::Fail(Failure::ConfirmMac)),
+            Err(BadMac) => return Err(Refusal::BadMac),
             Ok(Err(_)) => return Err(Refusal::Fail(Failure::Malformed)),
             Ok(Ok(plain)) => plain,
         };
@@ -131,6 +135,19 @@ impl Engine {
             return Err(Refusal::Fail(Failure::DhPartMac));
         }
         Ok(plain)
+    }
+
+    /// No hash chain shows whose Confirm this was, because H0 is inside. One stray, of an older session for instance, does no
+    /// harm; a peer with other keys repeats its own until we say 0x70, within a second.
+    pub(super) fn on_bad_confirm(&mut self, now: Instant) -> Result<Trust, Dropped> {
+        let (State::SentDhPart2(keyed) | State::SentConfirm1(keyed)) = &mut self.state else {
+            return Err(Dropped::Unexpected);
+        };
+        keyed.bad_confirms += 1;
+        if keyed.bad_confirms < MOST_BAD_CONFIRMS {
+            return Err(Dropped::ConfirmMac);
+        }
+        self.fail_with(now, Failure::ConfirmMac)
     }
 
     /// Our Confirm, made once and repeated as it is.
@@ -151,6 +168,7 @@ impl Engine {
 
 /// Why a Confirm was not used.
 pub(super) enum Refusal {
+    BadMac,
     Drop(Dropped),
     Fail(Failure),
 }

@@ -16,6 +16,8 @@ mod secure;
 mod state;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+pub(crate) use testing::Recorded;
 
 use crate::agreement::software::Software;
 use crate::chain::OwnChain;
@@ -47,6 +49,7 @@ pub struct Engine {
     announced: Option<HelloHash>,
     /// Hellos that may be the peer's, the first heard first. More than one only if somebody forges them.
     candidates: Vec<Candidate>,
+    hello_sent: bool,
     /// The peer has our Hello: by a HelloACK or a Commit.
     hello_acknowledged: bool,
     /// When [`Output::Unanswered`] is due.
@@ -97,6 +100,7 @@ impl Engine {
             state: State::Discovery,
             announced: None,
             candidates: Vec::new(),
+            hello_sent: false,
             hello_acknowledged: false,
             answer_by: None,
             hello_repeats: None,
@@ -140,6 +144,7 @@ impl Engine {
         }
         let hello = self.hello.clone();
         self.transmit(&hello);
+        self.hello_sent = true;
         self.hello_repeats = Some(Repeats::start(now, &self.config.timers.hello));
         self.answer_by = Some(now + self.config.timers.hello_expected.total());
     }

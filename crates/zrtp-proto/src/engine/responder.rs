@@ -151,7 +151,8 @@ impl Engine {
         let (continuity, aux) = (exchange.known.continuity(&shared), exchange.known.aux(&shared));
         let trust = Trust::from_announced(exchange.peer.announced);
         let (peer_part, peer_h1) = (octets.to_vec(), part.h1);
-        let mut keyed = Keyed { exchange, keys, continuity, aux, peer_part, peer_h1, answer: Vec::new() };
+        let mut keyed =
+            Keyed { exchange, keys, continuity, aux, peer_part, peer_h1, answer: Vec::new(), bad_confirms: 0 };
         keyed.answer = self.own_confirm(Role::Responder, &keyed);
         self.transmit(&keyed.answer);
         self.state = State::SentConfirm1(Box::new(keyed));
@@ -180,6 +181,7 @@ impl Engine {
         }
         let State::SentConfirm1(keyed) = &self.state else { return Err(Dropped::Unexpected) };
         let plain = match self.open_confirm(keyed, Role::Initiator, confirm) {
+            Err(Refusal::BadMac) => return self.on_bad_confirm(now),
             Ok(plain) => plain,
             Err(Refusal::Drop(dropped)) => return Err(dropped),
             Err(Refusal::Fail(failure)) => return self.fail_with(now, failure),

@@ -2,7 +2,7 @@
 
 use super::state::{Confirmed, Done, Keyed, State};
 use super::{Engine, Trust};
-use crate::{CacheEntry, Continuity, Dropped, Failure, Lifetime, Output, Remember, Role, Secure, Warning, message};
+use crate::{CacheEntry, Continuity, Dropped, Lifetime, Output, Remember, Role, Secure, Warning, message};
 use std::time::Instant;
 
 impl Engine {
@@ -24,7 +24,6 @@ impl Engine {
         };
         self.outputs.push_back(Output::SendKeys(keys.srtp(role, &exchange.suite)));
         let done = Done {
-            role,
             retained: keys.retained.duplicate(),
             exporter: keys.into_exporter(),
             known: exchange.known,

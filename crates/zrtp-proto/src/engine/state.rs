@@ -3,7 +3,7 @@
 use crate::derive::{Exporter, Keys};
 use crate::message::Hello;
 use crate::retained::Known;
-use crate::{Agreement, AuxSecret, Continuity, Lifetime, Peer, Role, Secret, Suite};
+use crate::{Agreement, AuxSecret, Continuity, Lifetime, Peer, Secret, Suite};
 
 /// Where the exchange is. Named for what we sent last.
 pub(super) enum State {
@@ -72,6 +72,8 @@ pub(super) struct Keyed {
     pub(super) peer_h1: [u8; 32],
     /// What we sent last, to answer a repetition: Confirm1. Empty for an initiator, who repeats by himself.
     pub(super) answer: Vec<u8>,
+    /// Confirms of the peer that did not authenticate.
+    pub(super) bad_confirms: u32,
 }
 
 /// The peer has confirmed the keys.
@@ -86,7 +88,6 @@ pub(super) struct Confirmed {
 /// What is kept while a call is secure. The SRTP keys are with the caller, the rest is wiped.
 pub(super) struct Done {
     pub(super) peer: Candidate,
-    pub(super) role: Role,
     pub(super) exporter: Exporter,
     pub(super) known: Known,
     /// The new rs1, for what the comparison of the SAS does to the cache.
