@@ -180,7 +180,7 @@ macro_rules! nist_curve {
                 // from_sec1_bytes refuses coordinates out of range and points that are not on the curve; the form with two
                 // coordinates cannot say "infinity", and the order of these curves is prime
                 let peer = $curve::PublicKey::from_sec1_bytes(&[&[4], peer].concat()).map_err(|_| BadPublicValue)?;
-                let shared = $curve::ecdh::diffie_hellman(self.secret.to_nonzero_scalar(), peer.as_affine());
+                let shared = self.secret.diffie_hellman(&peer);
                 Ok(Secret::from(&shared.raw_secret_bytes()[..]))
             }
         }

@@ -377,6 +377,24 @@ fn hello_changed_in_the_middle() {
     assert_eq!(deliver(&mut network, A, &hello), (Receipt::Dropped(Dropped::Unexpected), vec![]));
 }
 
+/// As the initiator we wait for the peer's Commit, which tells whose Hello is its own, and in the end commit by ourselves.
+#[test]
+fn two_hellos_delay_our_commit() {
+    let mut network = responder_and_initiator();
+    let now = network.now;
+    let mut stranger = Party::plain(3, 1, &Memory::default(), |_| {});
+    stranger.engine.start(now);
+    network.parties[B].engine = Party::plain(2, 9, &Memory::default(), |_| {}).engine;
+    network.parties[B].engine.start(now);
+    network.parties[B].drain();
+    deliver(&mut network, B, &seal(1, ssrc(A), &message::build(b"HelloACK", &[])));
+    let hello = hello_of(&mut network, A);
+    deliver(&mut network, B, &hello);
+    assert_eq!(network.parties[B].engine.wake(), Some(now + Duration::from_millis(150)));
+    deliver(&mut network, B, &stranger.drain().remove(0));
+    assert_eq!(network.parties[B].engine.wake(), Some(now + Duration::from_secs(1)));
+}
+
 /// A stranger's Hello that comes first must not keep the peer out: the Commit says whose Hello counts.
 #[test]
 fn forged_hellos_do_not_crowd_out_the_peer() {
