@@ -1,6 +1,6 @@
 //! The kept inputs of the fuzz target, and some thousand made by a seeded generator: the same run, without a fuzzer.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
 
 mod support;
 #[path = "support/fuzz.rs"]

@@ -11,9 +11,10 @@ use sha2::{Digest, Sha384};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-/// Constant-time implementations in Rust.
+/// The engine's own key agreements: constant-time implementations in Rust. To replace one of them, give
+/// [`Engine::with_agreements`](crate::Engine::with_agreements) yours and let it ask this for the others.
 #[derive(Debug, Default)]
-pub(crate) struct Software;
+pub struct Software;
 
 impl Agreements for Software {
     fn initiator(&mut self, kind: KeyAgreement, cipher: Cipher, random: &mut dyn Random) -> Box<dyn Agreement> {
