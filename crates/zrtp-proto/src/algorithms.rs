@@ -153,11 +153,12 @@ impl Default for Offer {
     /// X1M1 before all others: a list that has DH3k before it turns X1M1 off with Linphone.
     fn default() -> Self {
         Offer {
+            // S512 is for X1M1, which takes the strongest hash in common wherever it stands
             hashes: vec![
-                #[cfg(feature = "x1m1")]
-                Hash::S512,
                 Hash::S384,
                 Hash::S256,
+                #[cfg(feature = "x1m1")]
+                Hash::S512,
             ],
             ciphers: vec![Cipher::Aes3, Cipher::Aes1],
             auth_tags: vec![AuthTag::Gcm, AuthTag::Hs80, AuthTag::Hs32],

@@ -15,10 +15,10 @@ pub(crate) struct OwnChain {
 }
 
 impl OwnChain {
-    pub(crate) fn new(h0: [u8; 32]) -> Self {
-        let h1 = image(&h0);
+    pub(crate) fn new(h0: &[u8; 32]) -> Self {
+        let h1 = image(h0);
         let h2 = image(&h1);
-        OwnChain { h0, h1, h2, h3: image(&h2) }
+        OwnChain { h0: *h0, h1, h2, h3: image(&h2) }
     }
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 /// What a Confirm says.
 pub(crate) struct Plain {
-    pub(crate) h0: [u8; 32],
+    pub(crate) h0: Zeroizing<[u8; 32]>,
     /// V: the sender's user compared the SAS in an earlier call.
     pub(crate) verified: bool,
     /// D: the sender discloses the session key.
@@ -67,7 +67,7 @@ fn plain(text: &[u8]) -> Result<Plain, Dropped> {
         return Err(Dropped::Length);
     }
     Ok(Plain {
-        h0: *h0,
+        h0: Zeroizing::new(*h0),
         verified: word[3] & V != 0,
         discloses: word[3] & D != 0,
         lifetime: Lifetime(u32::from_be_bytes(*lifetime)),

@@ -31,6 +31,7 @@ mod timer;
 mod tests;
 mod words;
 
+pub use agreement::software::Software;
 pub use agreement::{Agreement, Agreements, BadPublicValue, Sizes};
 pub use algorithms::{AuthTag, Cipher, Hash, KeyAgreement, Offer, SasType, Suite};
 pub use cache::{Cache, CacheEntry, Lifetime, Lookup, NoCache, Remember, Retained};

@@ -218,6 +218,32 @@ fn an_initiator_whose_confirm2_is_never_answered_stores_nothing_and_the_next_cal
     assert_eq!(memories[0].rs1(), memories[1].rs1());
 }
 
+/// "If this extended Hello retry schedule is exhausted without receiving a HelloACK or Commit message, a late Commit message from
+/// the peer SHOULD still be accepted" (§6).
+#[test]
+fn a_late_commit_is_accepted() {
+    let [first, second] = [1, 2].map(|who| {
+        Party::plain(who, 1, &Memory::default(), |config| {
+            config.timers.commit_delay = Duration::from_secs(if who == 1 { 3600 } else { 14 });
+        })
+    });
+    let mut network = Network::new(first, second);
+    network.filter = Box::new(|from, datagram| from == 0 || kind(datagram) != "HelloACK");
+    network.start_both();
+    network.run_until(Duration::from_secs(13), |_| false);
+    assert!(network.parties[0].unanswered && network.parties[0].count("Hello") == 63);
+    assert_eq!(network.parties[0].engine.wake(), None);
+    network.run();
+    assert!(network.both_secure());
+    network.check_agreement();
+}
+
+#[test]
+fn an_engine_can_go_to_another_thread() {
+    fn goes<T: Send + 'static>(_: &T) {}
+    goes(&network(1).parties[0].engine);
+}
+
 #[test]
 fn a_silent_initiator_is_given_up_after_ten_seconds() {
     let mut network = network(7);

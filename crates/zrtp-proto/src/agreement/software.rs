@@ -11,9 +11,10 @@ use sha2::{Digest, Sha384};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-/// Constant-time implementations in Rust.
+/// The engine's own key agreements: constant-time implementations in Rust. To replace one of them, give
+/// [`Engine::with_agreements`](crate::Engine::with_agreements) yours and let it ask this for the others.
 #[derive(Debug, Default)]
-pub(crate) struct Software;
+pub struct Software;
 
 impl Agreements for Software {
     fn initiator(&mut self, kind: KeyAgreement, cipher: Cipher, random: &mut dyn Random) -> Box<dyn Agreement> {
@@ -180,7 +181,7 @@ macro_rules! nist_curve {
                 // from_sec1_bytes refuses coordinates out of range and points that are not on the curve; the form with two
                 // coordinates cannot say "infinity", and the order of these curves is prime
                 let peer = $curve::PublicKey::from_sec1_bytes(&[&[4], peer].concat()).map_err(|_| BadPublicValue)?;
-                let shared = $curve::ecdh::diffie_hellman(self.secret.to_nonzero_scalar(), peer.as_affine());
+                let shared = self.secret.diffie_hellman(&peer);
                 Ok(Secret::from(&shared.raw_secret_bytes()[..]))
             }
         }

@@ -55,7 +55,7 @@ impl Engine {
             return self.fail_with(now, Failure::SsrcCollision);
         }
         if !known {
-            self.add_candidate(Candidate { ssrc, hello, message: octets.to_vec(), announced })?;
+            self.add_candidate(now, Candidate { ssrc, hello, message: octets.to_vec(), announced })?;
         }
         self.transmit(&message::build(b"HelloACK", &[]));
         // a peer that begins late, or is heard for the first time, must hear us too
@@ -66,7 +66,7 @@ impl Engine {
         Ok(Trust::from_announced(announced))
     }
 
-    fn add_candidate(&mut self, candidate: Candidate) -> Result<(), Dropped> {
+    fn add_candidate(&mut self, now: Instant, candidate: Candidate) -> Result<(), Dropped> {
         if !self.candidates.is_empty() {
             self.warn(Warning::SecondHello);
         }
@@ -77,6 +77,8 @@ impl Engine {
         }
         if self.candidates.is_empty() {
             self.outputs.push_back(Output::PeerFound(candidate.describe()));
+        } else {
+            self.commit_at = self.commit_at.map(|at| at.max(now + DOUBT));
         }
         self.candidates.push(candidate);
         Ok(())

@@ -10,6 +10,7 @@ use crate::message::{self, Confirm, DhPart};
 use crate::retained::Known;
 use crate::{CacheEntry, Dropped, Failure, Output, Role, Secret, negotiate};
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 const MOST_BAD_CONFIRMS: u32 = 3;
 
@@ -155,7 +156,7 @@ impl Engine {
         let mut iv = [0; 16];
         self.random.fill(crate::Purpose::ConfirmIv, &mut iv);
         let plain = Plain {
-            h0: self.chain.h0,
+            h0: Zeroizing::new(self.chain.h0),
             // a cacheless endpoint "MUST set the SAS Verified (V) flag to false" (§4.9.1)
             verified: keyed.exchange.known.verified(keyed.continuity) && self.config.lifetime != crate::Lifetime::NONE,
             discloses: false,

@@ -32,6 +32,7 @@ use core::fmt;
 use state::{Candidate, State};
 use std::collections::VecDeque;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// One media stream's ZRTP. See the [crate's documentation](crate) for how to drive it.
 pub struct Engine {
@@ -83,9 +84,9 @@ impl Engine {
         agreements: impl Agreements + 'static,
     ) -> Self {
         config.offer = config.offer.completed();
-        let mut h0 = [0; 32];
-        random.fill(Purpose::HashPreimage, &mut h0);
-        let chain = OwnChain::new(h0);
+        let mut h0 = Zeroizing::new([0; 32]);
+        random.fill(Purpose::HashPreimage, &mut *h0);
+        let chain = OwnChain::new(&h0);
         let mut sequence = [0; 2];
         random.fill(Purpose::SequenceNumber, &mut sequence);
         Engine {
