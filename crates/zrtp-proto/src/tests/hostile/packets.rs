@@ -27,6 +27,17 @@ fn truncated_and_overlong() {
         assert!(matches!(receipt, Receipt::Dropped(Dropped::NotZrtp | Dropped::Length | Dropped::Crc)), "{length}");
         assert!(answers.is_empty());
     }
+    // the same with right checksums
+    for length in 8..24 {
+        let mut short = hello[..length].to_vec();
+        short.extend(crc32c(&short).to_le_bytes());
+        assert_eq!(deliver(&mut network, A, &short).0, Receipt::Dropped(Dropped::Length), "{length}");
+    }
+    // a right length field, longer than any message
+    for (words, expected) in [(1000, Dropped::HashChain), (1100, Dropped::Length)] {
+        let long = seal(1, ssrc(B), &message::build(b"Commit  ", &[&vec![0; 4 * words]]));
+        assert_eq!(deliver(&mut network, A, &long).0, Receipt::Dropped(expected), "{words}");
+    }
     let message = hello[12..hello.len() - 4].to_vec();
     for length in (0..message.len()).step_by(4).chain([message.len() + 4, 5000]) {
         // a right checksum over the wrong length
