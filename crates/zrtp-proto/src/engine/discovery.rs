@@ -58,6 +58,9 @@ impl Engine {
             self.add_candidate(now, Candidate { ssrc, hello, message: octets.to_vec(), announced })?;
         }
         self.transmit(&message::build(b"HelloACK", &[]));
+        if self.early_ack == Some(ssrc) && self.hello_sent && !self.hello_acknowledged {
+            self.acknowledged();
+        }
         // a peer that begins late, or is heard for the first time, must hear us too
         if !self.hello_acknowledged && self.hello_repeats.is_none() {
             self.start(now);
@@ -84,14 +87,23 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn on_hello_ack(&mut self, now: Instant) -> Result<Trust, Dropped> {
+    pub(super) fn on_hello_ack(&mut self, now: Instant, ssrc: u32) -> Result<Trust, Dropped> {
         if !matches!(self.state, State::Discovery) || self.hello_acknowledged || !self.hello_sent {
             return Err(Dropped::Unexpected);
         }
-        self.hello_acknowledged = true;
-        self.hello_repeats = None;
+        if self.candidates.is_empty() {
+            // whose it is the Hello will say; a forger's must not keep ours from the peer, so it goes on being repeated
+            self.early_ack = Some(ssrc);
+            return Ok(Trust::None);
+        }
+        self.acknowledged();
         self.plan_commit(now);
         Ok(Trust::None)
+    }
+
+    fn acknowledged(&mut self) {
+        self.hello_acknowledged = true;
+        self.hello_repeats = None;
     }
 
     /// A Commit "can only be sent after receiving both a Hello message and a HelloACK message" (§5.4).

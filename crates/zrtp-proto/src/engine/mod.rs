@@ -53,6 +53,8 @@ pub struct Engine {
     hello_sent: bool,
     /// The peer has our Hello: by a HelloACK or a Commit.
     hello_acknowledged: bool,
+    /// A HelloACK that came before any Hello: its SSRC.
+    early_ack: Option<u32>,
     /// When [`Output::Unanswered`] is due.
     answer_by: Option<Instant>,
     hello_repeats: Option<Repeats>,
@@ -103,6 +105,7 @@ impl Engine {
             candidates: Vec::new(),
             hello_sent: false,
             hello_acknowledged: false,
+            early_ack: None,
             answer_by: None,
             hello_repeats: None,
             commit_at: None,
@@ -189,7 +192,7 @@ impl Engine {
         }
         match message {
             Message::Hello(_) | Message::Ping { .. } => Err(Dropped::Unexpected),
-            Message::HelloAck => self.on_hello_ack(now),
+            Message::HelloAck => self.on_hello_ack(now, ssrc),
             Message::Commit(commit) => self.on_commit(now, ssrc, &commit, octets),
             Message::DhPart1(part) => self.on_dh_part1(now, &part, octets),
             Message::DhPart2(part) => self.on_dh_part2(now, &part, octets),
