@@ -274,12 +274,16 @@ impl PhoneCall {
         Ok(text)
     }
 
-    /// The ACK, perhaps with the answer to an offer of ours. `None`: no more than an ACK.
-    pub(super) fn acknowledged(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Option<Result<Settled, Declined>> {
+    /// An ACK; if that of an offer of ours, with the answer, which is empty if there is none. `None`: no more than an ACK.
+    pub(super) fn acknowledged(
+        &mut self,
+        answer: Option<&[u8]>,
+        judging: &mut Judging<'_>,
+    ) -> Option<Result<Settled, Declined>> {
         match &mut self.state {
             State::AwaitPorts { .. } | State::AwaitRoom { .. } => None,
             State::AwaitAnswer { since, ours } => {
-                let settled = accept(self.number, ours, body, None, judging);
+                let settled = accept(self.number, ours, answer.unwrap_or_default(), None, judging);
                 let since = *since;
                 Some(settled.and_then(|(terms, keys)| {
                     self.terms = Some(terms);
@@ -290,9 +294,11 @@ impl PhoneCall {
             }
             State::Talking { acknowledged, .. } => {
                 *acknowledged = true;
-                // a phone that says nothing to what it asked for leaves the call as it is
-                let ours = self.reoffered.take().filter(|_| !body.is_empty())?;
-                let settled = accept(self.number, &ours, body, self.terms.as_ref(), judging);
+                let (answer, ours) = (answer?, self.reoffered.take()?);
+                if answer.is_empty() {
+                    return None; // a phone that says nothing to what it asked for leaves the call as it is
+                }
+                let settled = accept(self.number, &ours, answer, self.terms.as_ref(), judging);
                 Some(settled.map(|(terms, keys)| {
                     let change = terms.change(keys);
                     self.terms = Some(terms);
