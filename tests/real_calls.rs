@@ -25,7 +25,7 @@ use galene_sips_lab::real::full;
 use galene_sips_lab::real::galene::OPERATOR;
 use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS, shows};
 use galene_sips_lab::real::kamailio::{Attack, Digest, Kamailio};
-use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec};
+use galene_sips_lab::real::linphone::{CallState, Encryption, Linphone, PhoneCodec, SipMessage};
 use galene_sips_lab::real::meeting::Meeting;
 use galene_sips_lab::real::program::wait_until;
 use galene_sips_lab::real::rig::{PhoneSettings, Rig};
@@ -38,8 +38,13 @@ const SOON: Duration = Duration::from_secs(20);
 const PHONE: char = '☎';
 
 /// Mandatory SRTP with Opus.
-const SRTP: PhoneSettings =
-    PhoneSettings { encryption: Encryption::Srtp, mandatory: true, codec: PhoneCodec::Opus, answers: false };
+const SRTP: PhoneSettings = PhoneSettings {
+    encryption: Encryption::Srtp,
+    mandatory: true,
+    codec: PhoneCodec::Opus,
+    answers: false,
+    late_offer: false,
+};
 
 /// Seconds of talk and of hold.
 fn seconds() -> u64 {
@@ -193,6 +198,56 @@ async fn a_linphone_with_opus_and_the_group_hear_each_other_also_after_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_linphone_with_g711_and_the_group_hear_each_other_also_after_holds() {
     tones_both_ways_and_holds(PhoneCodec::Pcmu).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_that_makes_no_offer_takes_ours_and_both_hear_each_other() {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::None);
+    let peer = Arc::new(scene.meeting.join("listener").await.unwrap());
+    let speaker = Arc::clone(&peer);
+    tokio::spawn(async move { speaker.publish(tone(1000.0).samples).await });
+    let mut phone = rig.phone("alice", PhoneSettings { late_offer: true, ..SRTP }).unwrap();
+    phone.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    let capture = call(&rig, &mut phone);
+    let name = wait_until("the phone as a participant", SOON, || {
+        Ok(peer.participants().into_values().find(|name| name.starts_with(PHONE)))
+    })
+    .unwrap();
+    assert!(peer.wait_until_heard(&name, SOON).await, "{name} is not heard\n{}", scene.gateway.log());
+    both_are_heard(&rig, &mut phone, &peer, &name, "after a late offer").await;
+
+    let messages = phone.messages();
+    let invites = messages.iter().filter(|message| message.sent && message.text.starts_with("INVITE "));
+    assert!(invites.clone().count() > 0 && invites.clone().all(|invite| invite.crypto_lines().is_empty()));
+    let offer = messages.iter().find(|message| !message.sent && !message.crypto_lines().is_empty()).unwrap();
+    assert_eq!(offer.crypto_lines().len(), 4, "{}", offer.text);
+    let ack = messages.iter().find(|message| message.sent && !message.crypto_lines().is_empty()).unwrap();
+    assert!(ack.text.starts_with("ACK ") && ack.crypto_lines().len() == 1, "{}", ack.text);
+    println!("Linphone takes {:?}", ack.crypto_lines()[0].split(' ').nth(1));
+
+    // it resumes without an offer too, and its answer says that the keys are the old ones
+    phone.pause().unwrap();
+    phone.wait_call(CallState::Paused, SOON).unwrap();
+    let held = || Ok((scene.gateway.calls()?["calls"][0]["state"] == "held").then_some(()));
+    wait_until("the call is held", SOON, held).unwrap();
+    phone.resume().unwrap();
+    phone.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    both_are_heard(&rig, &mut phone, &peer, &name, "after a hold").await;
+    let messages = phone.messages();
+    let answers = messages.iter().filter(|message| message.sent && message.text.starts_with("ACK "));
+    let keys: Vec<&str> =
+        answers.flat_map(SipMessage::crypto_lines).filter_map(|line| line.split(' ').nth(2)).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    assert!(!scene.gateway.log().contains("rekeyed=true"), "{}", scene.gateway.log());
+    phone.terminate().unwrap();
+    phone.wait_call(CallState::End, SOON).unwrap();
+
+    let streams = judge_streams(&capture.stop().unwrap());
+    let ours = streams.iter().filter(|(stream, _)| MEDIA_PORTS.contains(&stream.from.port()));
+    assert!(ours.clone().any(|(_, looks)| *looks == Looks::Encrypted), "{streams:?}");
+    assert!(streams.values().all(|looks| *looks != Looks::Clear), "{streams:?}");
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -246,7 +246,22 @@ async fn each_message_gets_an_answer_that_it_may_get_and_the_next_one_is_answere
         }
     }
     assert!(scene.calls().await.unwrap().is_empty());
-    scene.stop().await.unwrap();
+    let (_, log) = scene.stop().await.unwrap();
+    assert_says_little(&log);
+}
+
+/// Nobody fills the log: a few clean lines for each message, and never its text.
+fn assert_says_little(log: &str) {
+    assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "control characters");
+    let lines = log.lines().count();
+    assert!(lines < 5 * ANSWERS.len(), "{lines} lines for {} messages\n{log}", ANSWERS.len());
+    for (name, ..) in ANSWERS {
+        let bytes = message(name);
+        let text = String::from_utf8_lossy(&bytes);
+        for line in text.lines().skip(1).map(str::trim).filter(|line| line.len() > 12) {
+            assert!(!log.contains(line), "{name}: {line}");
+        }
+    }
 }
 
 /// Sends bytes that are no whole message and waits until they are given up.

@@ -3,10 +3,10 @@
 //! In: bytes and state of the TLS connection, events of the room. Out: [`Output`]s. A connection is used only with the
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
-use super::phone_call::{Declined, PhoneCall, State};
+use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
 use crate::keying::Keys;
 use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
-use crate::room::{Direction, EndReason, LegSetup, RemoteMedia, RoomEvent};
+use crate::room::{Direction, JoinRefused, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
 use crate::units::{CallNumber, CallNumbers, Random};
 use std::collections::{BTreeMap, VecDeque};
@@ -50,7 +50,7 @@ pub enum Output {
     Join(Box<LegSetup>),
     /// Another direction or address.
     Update(CallNumber, Direction, RemoteMedia),
-    /// New keys.
+    /// New keys. Where only the phone's is new, the new protector has our old key: its stream needs another SSRC.
     Rekey(CallNumber, Box<Keys>),
     /// The phone leaves.
     Leave(CallNumber),
@@ -69,7 +69,14 @@ pub struct CallReport {
     pub state: &'static str,
     /// Since it was answered.
     pub duration: Duration,
-    /// What protects its sound.
+    /// Its sound; `None` while the phone has not answered our offer.
+    pub sound: Option<SoundReport>,
+}
+
+/// The sound of a call, as it was agreed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SoundReport {
+    /// What protects it.
     pub level: MediaLevel,
     /// The SRTP suite.
     pub suite: &'static str,
@@ -167,11 +174,18 @@ impl Line {
 
     /// The ports of a call are bound.
     pub fn ports_opened(&mut self, now: Instant, number: CallNumber, ports: MediaPorts) {
-        let setup = self.calls.get_mut(&number).and_then(|call| call.ports_opened(ports.advertised, ports.rtcp));
-        match setup {
-            Some(setup) => {
-                self.outputs.push_back(Output::Join(Box::new(setup)));
+        let invite = self.calls.get(&number).and_then(PhoneCall::unanswered);
+        let call = self.calls.get_mut(&number);
+        match call.and_then(|call| call.ports_opened(now, ports.advertised, ports.rtcp)) {
+            Some(Opened::Join(setup)) => {
+                self.outputs.push_back(Output::Join(setup));
                 self.reply(now, number, Reply::new(180, "Ringing"));
+            }
+            Some(Opened::Offer(body)) => {
+                tracing::info!(call = %number, "answered with an offer, as the phone made none");
+                if let Some(invite) = invite {
+                    self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
+                }
             }
             None => self.outputs.push_back(Output::ForgetPorts(number)),
         }
@@ -190,30 +204,25 @@ impl Line {
     /// What the room says.
     pub fn room_event(&mut self, now: Instant, event: RoomEvent) {
         match event {
-            RoomEvent::Ready { call } => self.answer(now, call),
-            RoomEvent::Refused { call, reason } => {
-                let remedy =
-                    "check with Galène that the group exists and that its invitation is valid and lets people speak";
-                tracing::warn!(%call, reason = reason.reason, remedy, "call refused: the group does not let the caller in");
-                let phrase = sip::reason_phrase(reason.sip_status);
-                self.reply(
-                    now,
-                    call,
-                    Reply::new(reason.sip_status, phrase).with_header("Warning", warning(&reason.reason)),
-                );
-                self.calls.remove(&call);
-            }
-            RoomEvent::Ended { call, reason } => self.ended_by_room(now, call, reason),
+            RoomEvent::Ready { call } => self.joined(now, call),
+            RoomEvent::Refused { call, reason } => self.not_let_in(now, call, &reason),
+            // the room has already forgotten it
+            RoomEvent::Ended { call, reason } => self.end(now, call, 200, &reason.sentence()),
         }
         self.pump(now);
+    }
+
+    fn not_let_in(&mut self, now: Instant, number: CallNumber, refused: &JoinRefused) {
+        let remedy = "check with Galène that the group exists and that its invitation is valid and lets people speak";
+        tracing::warn!(call = %number, reason = refused.reason, remedy, "the group does not let the caller in");
+        self.end(now, number, refused.sip_status, &refused.reason);
     }
 
     /// The administrator, or the end of the program, ends a call. False if there is no such call.
     pub fn hang_up(&mut self, now: Instant, number: CallNumber, why: &str) -> bool {
         let found = self.calls.contains_key(&number);
         if found {
-            self.end(now, number, why);
-            self.outputs.push_back(Output::Leave(number));
+            self.end_and_leave(now, number, 200, why);
             self.pump(now);
         }
         found
@@ -222,8 +231,7 @@ impl Line {
     /// No new calls; BYE to all; un-REGISTER; then [`Output::Finished`].
     pub fn shut_down(&mut self, now: Instant) {
         self.shut_down = true;
-        let unacknowledged = |call: &PhoneCall| matches!(call.state, State::Talking { acknowledged: false, .. });
-        self.bye_waits = self.calls.values().any(unacknowledged);
+        self.bye_waits = self.calls.values().any(PhoneCall::awaits_ack);
         self.closing = Some(now + GOODBYE_PATIENCE);
         for number in self.calls.keys().copied().collect::<Vec<_>>() {
             self.hang_up(now, number, "the gateway is shutting down");
@@ -285,7 +293,7 @@ impl Line {
                 self.renegotiate(now, dialog, key, &request);
             }
             Event::Info { key, .. } => self.agent.respond(now, key, Reply::new(200, "OK")),
-            Event::Acknowledged { dialog, body } => self.acknowledged(now, dialog, &body),
+            Event::Acknowledged { dialog, answer } => self.acknowledged(now, dialog, answer.as_deref()),
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
             Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
@@ -311,16 +319,12 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
         let number = self.numbers.next_number();
-        let (rules, random) = (&self.config.rules, &mut *self.random);
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            PhoneCall::incoming(number, dialog, key, request, rules, signalling, random)
-        }));
+        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        let judged = catch_unwind(AssertUnwindSafe(|| PhoneCall::incoming(number, dialog, key, request, &mut judging)));
         match judged {
             Ok(Ok(call)) => {
-                tracing::info!(
-                    call = %number, account = self.config.account, peer = call.peer, level = call.level.as_str(),
-                    suite = call.suite.as_str(), codec = call.codec.codec.as_str(), "call accepted, joining the group"
-                );
+                tracing::info!(call = %number, account = self.config.account, peer = call.peer, "call accepted");
+                agreed(&call);
                 self.calls.insert(number, call);
                 self.outputs.push_back(Output::OpenPorts(number));
             }
@@ -340,114 +344,117 @@ impl Line {
 
     fn renegotiate(&mut self, now: Instant, dialog: DialogId, key: TransactionKey, request: &sip::Request) {
         let Some(signalling) = self.signalling else { return };
-        let Some(number) = self.by_dialog(dialog).map(|call| call.number) else {
+        let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else {
             return self.agent.respond(now, key, Reply::new(481, "Call/Transaction Does Not Exist"));
         };
-        let Some(call) = self.calls.get_mut(&number).filter(|call| call.is_talking()) else {
-            return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
-        };
-        if request.body.is_empty() {
-            // a refresh without an offer: an UPDATE is simply answered, an INVITE wants an offer of ours
-            let reply = match request.method == sip::Method::UPDATE {
-                true => Reply::new(200, "OK"),
-                false => match call.offer_again() {
-                    Some(body) => Reply::new(200, "OK").with_sdp(&body),
-                    None => Reply::new(500, "Server Internal Error"),
-                },
-            };
-            return self.agent.respond(now, key, reply);
+        if request.body.is_empty() && request.method == sip::Method::UPDATE {
+            // it refreshes the dialog, early or not, and asks for nothing (RFC 3311 §5.2, RFC 4028 §7.4)
+            return self.agent.respond(now, key, Reply::new(200, "OK"));
         }
-        let (rules, random) = (&self.config.rules, &mut *self.random);
-        match catch_unwind(AssertUnwindSafe(|| call.renegotiate(&request.body, rules, signalling, random))) {
-            Ok(Ok(change)) => {
-                tracing::info!(call = %number, ?change.direction, rekeyed = change.keys.is_some(), "call changed");
-                if let Some(keys) = change.keys {
-                    self.outputs.push_back(Output::Rekey(number, Box::new(keys)));
+        if !call.is_talking() {
+            return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
+        }
+        let number = call.number;
+        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        let changed = catch_unwind(AssertUnwindSafe(|| match request.body.is_empty() {
+            // an INVITE without an offer wants one of ours
+            true => call.offer_again(&mut judging).map(|offer| (offer, None)),
+            false => call.renegotiate(&request.body, &mut judging).map(|(answer, change)| (answer, Some(change))),
+        }));
+        match changed {
+            Ok(Ok((body, change))) => {
+                if let Some(change) = change {
+                    self.change(number, change);
                 }
-                self.outputs.push_back(Output::Update(number, change.direction, change.remote));
-                self.agent.respond(now, key, Reply::new(200, "OK").with_sdp(&change.answer));
+                self.agent.respond(now, key, Reply::new(200, "OK").with_sdp(&body));
             }
             Ok(Err(declined)) => {
-                tracing::warn!(
-                    call = %number, account = self.config.account, status = declined.status, reason = declined.reason,
-                    remedy = declined.hint, rule = declined.rule.map(Rule::as_str),
-                    "change refused, the call goes on as it was"
-                );
+                self.warn(number, &declined, "change refused, the call goes on as it was");
                 self.agent.respond(now, key, refusal(&declined));
             }
             Err(_) => {
                 tracing::error!(call = %number, "a change of the call panicked; the call ends");
                 self.agent.respond(now, key, Reply::new(500, "Server Internal Error"));
-                self.end(now, number, "a defect of the gateway");
-                self.outputs.push_back(Output::Leave(number));
+                self.end_and_leave(now, number, 500, "a defect of the gateway");
             }
         }
     }
 
     /// The ACK of a 200, perhaps with the answer to an offer of ours.
-    fn acknowledged(&mut self, now: Instant, dialog: DialogId, body: &[u8]) {
+    fn acknowledged(&mut self, now: Instant, dialog: DialogId, answer: Option<&[u8]>) {
         let Some(signalling) = self.signalling else { return };
         let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
         let number = call.number;
-        if let State::Talking { acknowledged, .. } = &mut call.state {
-            *acknowledged = true;
-        }
-        let (rules, random) = (&self.config.rules, &mut *self.random);
-        match catch_unwind(AssertUnwindSafe(|| call.answered(body, rules, signalling, random))) {
+        let mut judging = Judging { rules: &self.config.rules, signalling, random: &mut *self.random };
+        match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
             Ok(None) => {}
-            Ok(Some(Ok(change))) => {
-                self.outputs.push_back(Output::Update(number, change.direction, change.remote));
+            Ok(Some(Ok(Settled::Join(setup)))) => {
+                agreed(call);
+                self.outputs.push_back(Output::Join(setup));
             }
+            Ok(Some(Ok(Settled::Change(change)))) => self.change(number, change),
             Ok(Some(Err(declined))) => {
-                tracing::warn!(call = %number, reason = declined.reason, remedy = declined.hint, "answer refused");
-                self.end(now, number, &declined.reason);
-                self.outputs.push_back(Output::Leave(number));
+                self.warn(number, &declined, "answer refused, the call ends");
+                self.end_and_leave(now, number, declined.status, &declined.reason);
             }
             Err(_) => {
                 tracing::error!(call = %number, "reading an answer panicked; the call ends");
-                self.end(now, number, "a defect of the gateway");
-                self.outputs.push_back(Output::Leave(number));
+                self.end_and_leave(now, number, 500, "a defect of the gateway");
             }
         }
     }
 
-    fn answer(&mut self, now: Instant, number: CallNumber) {
-        let Some(call) = self.calls.get_mut(&number) else { return };
-        let State::AwaitRoom { invite } = &call.state else { return };
-        let (invite, body) = (*invite, call.answer());
-        let Some(body) = body else { return };
-        call.state = State::Talking { since: now, acknowledged: false };
-        tracing::info!(call = %number, participant = call.participant, "answered");
-        self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
+    /// Tells the room what a new description changes.
+    fn change(&mut self, number: CallNumber, change: Change) {
+        tracing::info!(call = %number, ?change.direction, rekeyed = change.keys.is_some(), "call changed");
+        if let Some(keys) = change.keys {
+            self.outputs.push_back(Output::Rekey(number, keys));
+        }
+        self.outputs.push_back(Output::Update(number, change.direction, change.remote));
     }
 
-    fn ended_by_room(&mut self, now: Instant, number: CallNumber, reason: EndReason) {
-        if self.calls.contains_key(&number) {
-            self.end(now, number, &reason.sentence());
+    fn warn(&self, number: CallNumber, declined: &Declined, what: &str) {
+        tracing::warn!(
+            call = %number, account = self.config.account, status = declined.status, reason = declined.reason,
+            remedy = declined.hint, rule = declined.rule.map(Rule::as_str), "{what}"
+        );
+    }
+
+    /// The room has the phone: time to answer, if that was not done before.
+    fn joined(&mut self, now: Instant, number: CallNumber) {
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        let answer = call.joined(now);
+        tracing::info!(call = %number, participant = call.participant, "in the group");
+        if let Some((invite, body)) = answer {
+            self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
     }
 
-    /// Says goodbye to the phone: BYE where it was answered, an error where not.
-    fn end(&mut self, now: Instant, number: CallNumber, why: &str) {
+    fn end_and_leave(&mut self, now: Instant, number: CallNumber, cause: u16, why: &str) {
+        self.end(now, number, cause, why);
+        self.outputs.push_back(Output::Leave(number));
+    }
+
+    /// Says goodbye to the phone: BYE where it was answered, an error where not. `cause` is the SIP status that says why
+    /// (RFC 3326 §2); 200 is an ordinary end.
+    fn end(&mut self, now: Instant, number: CallNumber, cause: u16, why: &str) {
         let Some(call) = self.calls.remove(&number) else { return };
         tracing::info!(call = %number, why, "call ended");
-        match call.state {
-            State::Talking { .. } => {
-                self.agent.bye(now, call.dialog, Some(format!("SIP;cause=200;text=\"{}\"", quoted(why))))
-            }
-            State::AwaitPorts { invite, .. } | State::AwaitRoom { invite } => {
-                self.agent.respond(
-                    now,
-                    invite,
-                    Reply::new(480, "Temporarily Unavailable").with_header("Warning", warning(why)),
-                );
+        match call.unanswered() {
+            None => self.agent.bye(now, call.dialog, Some(format!("SIP;cause={cause};text=\"{}\"", quoted(why)))),
+            Some(invite) => {
+                let status = if cause < 300 { 480 } else { cause };
+                let reply = Reply::new(status, sip::reason_phrase(status)).with_header("Warning", warning(why));
+                self.agent.respond(now, invite, reply);
             }
         }
     }
 
     /// The phone, or SIP itself, ended the dialog.
     fn gone(&mut self, dialog: DialogId, why: &str) {
-        let Some(number) = self.by_dialog(dialog).map(|call| call.number) else { return };
+        let Some(number) = self.calls.values().find(|call| call.dialog == dialog).map(|call| call.number) else {
+            return;
+        };
         self.calls.remove(&number);
         tracing::info!(call = %number, why, "call ended");
         self.outputs.push_back(Output::Leave(number));
@@ -455,24 +462,26 @@ impl Line {
 
     /// Answers the INVITE of a call that is not answered yet.
     fn reply(&mut self, now: Instant, number: CallNumber, reply: Reply) {
-        if let Some(State::AwaitPorts { invite, .. } | State::AwaitRoom { invite }) =
-            self.calls.get(&number).map(|call| &call.state)
-        {
-            let invite = *invite;
+        if let Some(invite) = self.calls.get(&number).and_then(PhoneCall::unanswered) {
             self.agent.respond(now, invite, reply);
         }
     }
+}
 
-    fn by_dialog(&mut self, dialog: DialogId) -> Option<&mut PhoneCall> {
-        self.calls.values_mut().find(|call| call.dialog == dialog)
+/// Logs what was agreed on, once it is.
+fn agreed(call: &PhoneCall) {
+    if let Some(SoundReport { level, suite, codec }) = sound(call) {
+        tracing::info!(call = %call.number, level = level.as_str(), suite, codec, "agreed, joining the group");
     }
 }
 
 fn report(call: &PhoneCall, now: Instant) -> CallReport {
+    let holds = call.terms.as_ref().is_some_and(|terms| !terms.direction().to_phone);
     let (state, since) = match call.state {
         State::AwaitPorts { .. } | State::AwaitRoom { .. } => ("joining", now),
-        State::Talking { since, acknowledged: false } => ("answered", since),
-        State::Talking { since, .. } if !call.direction.to_phone => ("held", since),
+        State::Talking { since, joined: false, .. } => ("joining", since),
+        State::AwaitAnswer { since, .. } | State::Talking { since, acknowledged: false, .. } => ("answered", since),
+        State::Talking { since, .. } if holds => ("held", since),
         State::Talking { since, .. } => ("talking", since),
     };
     CallReport {
@@ -480,10 +489,13 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
         peer: call.peer.clone(),
         state,
         duration: now.saturating_duration_since(since),
-        level: call.level,
-        suite: call.suite.as_str(),
-        codec: call.codec.codec.as_str(),
+        sound: sound(call),
     }
+}
+
+fn sound(call: &PhoneCall) -> Option<SoundReport> {
+    let terms = call.terms.as_ref()?;
+    Some(SoundReport { level: terms.level, suite: terms.suite().as_str(), codec: terms.codec.codec.as_str() })
 }
 
 /// The answer to a refused offer: a status that the phone knows and a sentence that its user may see (RFC 3261 §20.43).

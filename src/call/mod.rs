@@ -9,6 +9,14 @@
 //!                                                                 room is ready ─▶ 200 ─▶ ACK ─▶ … ─▶ BYE
 //! ```
 //!
+//! and one without an offer, where the phone's description comes last and is judged no less:
+//!
+//! ```text
+//!  INVITE ─▶ judge ─┬─ no suite may be offered ─▶ 488
+//!                   └─ two UDP ports ─▶ 200 with our offer ─▶ ACK with the answer ─▶ judge ─┬─ no ─▶ BYE with a Reason
+//!                                                                 a place in the room ◀─ keys ◀─┘
+//! ```
+//!
 //! Sans-IO. Sound never passes here. A panic in one call ends that call.
 
 mod line;
@@ -17,5 +25,5 @@ mod phone_call;
 #[cfg(test)]
 mod tests;
 
-pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output};
+pub use line::{CallReport, Line, LineConfig, LineReport, MediaPorts, Output, SoundReport};
 pub use name::{claimed_name, participant_name};

@@ -1,13 +1,17 @@
 //! One phone call, from its offer to its end, as the dialog sees it.
 //!
-//! In: session descriptions. Out: answers, and what the room needs. What is allowed is asked of `policy` each time.
+//! In: session descriptions. Out: ours, and what the room needs. Mostly the phone offers in its INVITE; where it does not,
+//! the 200 brings our offer and the ACK the answer (RFC 3261 §13.2.1). What is allowed is asked of `policy` each time, in
+//! both directions and for every description.
 
 use super::name::{claimed_name, participant_name};
 use crate::audio;
 use crate::keying::{self, KeyingError, Keys, Sdes};
-use crate::policy::{self, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel};
+use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel};
 use crate::room::{Direction, LegSetup, PhoneCodec, RemoteMedia};
-use crate::sdp::{self, AnswerChoice, Offer, SessionDescription};
+use crate::sdp::{
+    self, Answer, AudioOffer, CryptoAttribute, Layout, Local, Offer, OurAnswer, OurOffer, SessionDescription,
+};
 use crate::sip::{DialogId, Request, TransactionKey};
 use crate::srtp::Suite;
 use crate::units::{CallNumber, Random};
@@ -16,15 +20,43 @@ use std::time::Instant;
 
 /// Where a call is.
 pub(super) enum State {
-    /// Keys are agreed; waiting for UDP ports.
-    AwaitPorts { invite: TransactionKey, keys: Box<Keys> },
-    /// Waiting for the room.
+    /// The INVITE is judged; waiting for UDP ports.
+    AwaitPorts { invite: TransactionKey, opening: Opening },
+    /// The phone's offer is agreed to; waiting for the room.
     AwaitRoom { invite: TransactionKey },
-    /// Answered.
-    Talking { since: Instant, acknowledged: bool },
+    /// Answered with an offer of ours; waiting for the ACK and the phone's answer in it.
+    AwaitAnswer { since: Instant, ours: OurOffer },
+    /// Answered, and agreed on the sound. After a late offer the room may still be on its way.
+    Talking { since: Instant, acknowledged: bool, joined: bool },
 }
 
-/// Why an INVITE is refused: what the caller gets, and what the log says.
+/// Who makes the first offer.
+pub(super) enum Opening {
+    /// The phone did, and these keys came of it.
+    Theirs(Box<Keys>),
+    /// We do, with these keys.
+    Ours(Vec<CryptoAttribute>),
+}
+
+/// What a call needs once its ports are open.
+pub(super) enum Opened {
+    /// A place in the room.
+    Join(Box<LegSetup>),
+    /// A 200 with this offer.
+    Offer(String),
+}
+
+/// What the answer in an ACK leads to.
+pub(super) enum Settled {
+    /// A place in the room: it was the answer to our first offer.
+    Join(Box<LegSetup>),
+    /// A change of the call.
+    Change(Change),
+}
+
+const DOES_NOT_FIT: &str = "The phone's session description does not fit together; it may call again";
+
+/// Why a description is refused: what the caller gets, and what the log says.
 #[derive(Debug)]
 pub(super) struct Declined {
     pub(super) status: u16,
@@ -44,30 +76,89 @@ impl From<KeyingError> for Declined {
     fn from(error: KeyingError) -> Self {
         match error {
             KeyingError::Refused(refusal) => refusal.into(),
-            other => Declined {
-                status: 488,
-                reason: other.to_string(),
-                hint: "The phone's session description does not fit together".to_owned(),
-                rule: None,
-            },
+            other => Declined { status: 488, reason: other.to_string(), hint: DOES_NOT_FIT.to_owned(), rule: None },
         }
     }
 }
 
-/// A session description that policy accepted, with the keys that came of it.
-struct Agreed {
-    offer: Offer,
-    sdes: Sdes,
-    codec: sdp::OfferedCodec,
+/// What descriptions are judged by, and where new keys come from.
+pub(super) struct Judging<'a> {
+    pub(super) rules: &'a Rules,
+    /// The connection that brings the description.
+    pub(super) signalling: SignallingLevel,
+    pub(super) random: &'a mut dyn Random,
 }
 
-/// What a re-INVITE changes, for the room.
+/// What both sides have agreed on about the sound, whoever offered it.
+pub(super) struct Terms {
+    pub(super) level: MediaLevel,
+    pub(super) codec: sdp::OfferedCodec,
+    /// As the phone sees it.
+    direction: sdp::Direction,
+    remote: RemoteMedia,
+    telephone_event: Option<u8>,
+    sdes: Sdes,
+    layout: Layout,
+}
+
+impl Terms {
+    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, level: MediaLevel, sdes: Sdes, layout: Layout) -> Self {
+        let remote = RemoteMedia { rtp: audio.remote_rtp, rtcp: audio.remote_rtcp, rtcp_mux: audio.rtcp_mux };
+        let telephone_event = audio.telephone_event(codec.codec);
+        Terms { level, codec, direction: audio.direction, remote, telephone_event, sdes, layout }
+    }
+
+    pub(super) fn suite(&self) -> Suite {
+        self.sdes.suite()
+    }
+
+    /// Which way sound runs.
+    pub(super) fn direction(&self) -> Direction {
+        Direction { from_phone: self.direction.sends(), to_phone: self.direction.receives() }
+    }
+
+    fn current(&self) -> Current {
+        Current { level: self.level, suite: self.sdes.strength() }
+    }
+
+    fn change(&self, keys: Option<Keys>) -> Change {
+        Change { direction: self.direction(), remote: self.remote, keys: keys.map(Box::new) }
+    }
+
+    fn answer(&self, local: Local) -> String {
+        let answer = OurAnswer {
+            layout: &self.layout,
+            codec: self.codec,
+            telephone_event: self.telephone_event,
+            crypto: self.sdes.ours(),
+            rtcp_mux: self.remote.rtcp_mux,
+            direction: self.direction.reversed(),
+            local,
+        };
+        answer.description().to_string()
+    }
+
+    /// What is in force, offered anew, in both directions so that a phone that held the call may come back
+    /// (RFC 6337 §5.2.5). The codec is the one in use: a running call cannot change it.
+    fn offer(&self, cryptos: Vec<CryptoAttribute>, local: Local) -> OurOffer {
+        OurOffer {
+            layout: self.layout.clone(),
+            cryptos,
+            codecs: vec![(self.codec.payload_type, self.codec.codec)],
+            telephone_events: self.telephone_event.map(|event| (event, self.codec.codec.clock())).into_iter().collect(),
+            rtcp_mux: self.remote.rtcp_mux,
+            direction: sdp::Direction::SendRecv,
+            local,
+        }
+    }
+}
+
+/// What a new description changes, for the room.
 pub(super) struct Change {
-    pub(super) answer: String,
     pub(super) direction: Direction,
     pub(super) remote: RemoteMedia,
-    /// Present if the phone brought new keys.
-    pub(super) keys: Option<Keys>,
+    /// Present where the keys are not the old ones.
+    pub(super) keys: Option<Box<Keys>>,
 }
 
 pub(super) struct PhoneCall {
@@ -76,16 +167,12 @@ pub(super) struct PhoneCall {
     pub(super) state: State,
     pub(super) peer: String,
     pub(super) participant: String,
-    pub(super) level: MediaLevel,
-    pub(super) suite: Suite,
-    pub(super) codec: sdp::OfferedCodec,
-    pub(super) direction: Direction,
-    agreed: Agreed,
+    /// `None` until the phone's offer or answer is there.
+    pub(super) terms: Option<Terms>,
     session_id: u64,
-    version: u64,
-    local: Option<(SocketAddr, u16)>,
-    /// An INVITE without an offer got one of ours; its ACK brings the answer.
-    offered: bool,
+    local: Option<Local>,
+    /// A re-INVITE without an offer got one of ours; its ACK brings the answer.
+    reoffered: Option<OurOffer>,
 }
 
 impl PhoneCall {
@@ -95,144 +182,160 @@ impl PhoneCall {
         dialog: DialogId,
         invite: TransactionKey,
         request: &Request,
-        rules: &Rules,
-        signalling: SignallingLevel,
-        random: &mut dyn Random,
+        judging: &mut Judging<'_>,
     ) -> Result<Self, Declined> {
-        let (agreed, keys) = agree(number, &request.body, rules, signalling, None, random)?;
+        let (terms, opening) = match request.body.is_empty() {
+            true => {
+                let Judging { rules, signalling, random } = judging;
+                (None, Opening::Ours(Sdes::offer(None, number, *signalling, None, rules, &mut **random)?))
+            }
+            false => {
+                let (terms, keys) = agree(number, &request.body, None, judging)?;
+                (Some(terms), Opening::Theirs(Box::new(keys.ok_or_else(|| broken("no keys were made"))?)))
+            }
+        };
         let from = request.headers.from().ok();
         let display = from.as_ref().and_then(|from| from.display_name.clone());
         let user = from.as_ref().and_then(|from| from.uri.as_sip()?.user.clone());
-        let keys = keys.ok_or_else(|| broken("no keys were made"))?;
         let mut session_id = [0u8; 8];
-        random.fill(&mut session_id);
+        judging.random.fill(&mut session_id);
         Ok(PhoneCall {
             number,
             dialog,
-            level: keys.level,
-            suite: keys.suite,
-            state: State::AwaitPorts { invite, keys: Box::new(keys) },
+            state: State::AwaitPorts { invite, opening },
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
-            codec: agreed.codec,
-            direction: direction(&agreed.offer),
+            terms,
             session_id: u64::from_be_bytes(session_id) >> 2, // fits a signed 64-bit number, as some parsers want it
-            version: 1,
-            agreed,
             local: None,
-            offered: false,
+            reoffered: None,
         })
     }
 
-    /// The ports are open: what the room needs to let the phone in.
-    pub(super) fn ports_opened(&mut self, advertised: SocketAddr, rtcp_port: u16) -> Option<LegSetup> {
+    /// The ports are open.
+    pub(super) fn ports_opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: u16) -> Option<Opened> {
         let State::AwaitPorts { invite, .. } = &self.state else { return None };
         let next = State::AwaitRoom { invite: *invite };
-        let State::AwaitPorts { keys, .. } = std::mem::replace(&mut self.state, next) else { return None };
-        self.local = Some((advertised, rtcp_port));
-        let Keys { protector, unprotector, .. } = *keys;
+        let State::AwaitPorts { opening, .. } = std::mem::replace(&mut self.state, next) else { return None };
+        let local = Local { rtp, rtcp, session_id: self.session_id, version: 1 };
+        self.local = Some(local);
+        match opening {
+            Opening::Theirs(keys) => Some(Opened::Join(Box::new(self.leg(*keys)?))),
+            Opening::Ours(cryptos) => {
+                let ours = OurOffer::first(cryptos, local);
+                let text = ours.description().to_string();
+                self.state = State::AwaitAnswer { since: now, ours };
+                Some(Opened::Offer(text))
+            }
+        }
+    }
+
+    fn leg(&self, keys: Keys) -> Option<LegSetup> {
+        let terms = self.terms.as_ref()?;
         Some(LegSetup {
             call: self.number,
             participant: self.participant.clone(),
-            codec: PhoneCodec { codec: sound_codec(self.codec.codec), payload_type: self.codec.payload_type },
-            protector,
-            unprotector,
-            remote: remote(&self.agreed.offer),
-            direction: self.direction,
+            codec: PhoneCodec { codec: sound_codec(terms.codec.codec), payload_type: terms.codec.payload_type },
+            protector: keys.protector,
+            unprotector: keys.unprotector,
+            remote: terms.remote,
+            direction: terms.direction(),
         })
     }
 
-    /// The body of the 200.
-    pub(super) fn answer(&self) -> Option<String> {
-        Some(self.description()?.to_string())
-    }
-
-    /// The body of the 200 to an INVITE without an offer: what is in force, offered anew, in both directions so that a
-    /// phone that held the call may come back (RFC 6337 §5.2.5).
-    pub(super) fn offer_again(&mut self) -> Option<String> {
-        self.version += 1;
-        self.offered = true;
-        let mut description = self.description()?;
-        let lines = description.media.iter_mut().flat_map(|media| &mut media.attributes);
-        let direction = self.agreed.offer.audio.direction.reversed().as_str();
-        lines.filter(|line| line.name == direction).for_each(|line| line.name = "sendrecv".to_owned());
-        Some(description.to_string())
-    }
-
-    /// The answer in an ACK. `None` if none was to come. It may change the direction; other keys would need a context of
-    /// their own for a key of ours that is in use already, and are refused.
-    pub(super) fn answered(
-        &mut self,
-        body: &[u8],
-        rules: &Rules,
-        signalling: SignallingLevel,
-        random: &mut dyn Random,
-    ) -> Option<Result<Change, Declined>> {
-        if !std::mem::take(&mut self.offered) || body.is_empty() {
-            return None;
+    /// The room is ready: the body of the 200, if it was not sent long ago.
+    pub(super) fn joined(&mut self, now: Instant) -> Option<(TransactionKey, String)> {
+        match &mut self.state {
+            State::AwaitRoom { invite } => {
+                let ready = (*invite, self.terms.as_ref()?.answer(self.local?));
+                self.state = State::Talking { since: now, acknowledged: false, joined: true };
+                Some(ready)
+            }
+            State::Talking { joined, .. } => {
+                *joined = true;
+                None
+            }
+            State::AwaitPorts { .. } | State::AwaitAnswer { .. } => None,
         }
-        let change = self.renegotiate(body, rules, signalling, random);
-        Some(change.and_then(|change| match change.keys {
-            None => Ok(change),
-            Some(_) => Err(Declined {
-                status: 488,
-                reason: "the phone answered an offer with other keys".to_owned(),
-                hint: "The phone may call again".to_owned(),
-                rule: None,
-            }),
-        }))
     }
 
-    fn description(&self) -> Option<SessionDescription> {
-        let (local_rtp, local_rtcp) = self.local?;
-        let choice = AnswerChoice {
-            codec: self.agreed.codec,
-            telephone_event: self.agreed.offer.audio.telephone_event(self.agreed.codec.codec),
-            crypto: self.agreed.sdes.ours(),
-            local_rtp,
-            local_rtcp,
-            direction: sdp::Direction::SendRecv,
-            session_id: self.session_id,
-            version: self.version,
+    /// The body of the 200 to a re-INVITE without an offer.
+    pub(super) fn offer_again(&mut self, judging: &mut Judging<'_>) -> Result<String, Declined> {
+        let (Some(terms), Some(local)) = (&self.terms, &mut self.local) else {
+            return Err(broken("nothing is agreed"));
         };
-        Some(sdp::answer(&self.agreed.offer, &choice))
+        let Judging { rules, signalling, random } = judging;
+        let (sdes, current) = (Some(&terms.sdes), Some(terms.current()));
+        let cryptos = Sdes::offer(sdes, self.number, *signalling, current, rules, &mut **random)?;
+        local.version += 1;
+        let ours = terms.offer(cryptos, *local);
+        let text = ours.description().to_string();
+        self.reoffered = Some(ours);
+        Ok(text)
     }
 
-    /// A re-INVITE or UPDATE with an offer. Refused, it changes nothing: the call goes on as it was.
-    pub(super) fn renegotiate(
+    /// An ACK; if that of an offer of ours, with the answer, which is empty if there is none. `None`: no more than an ACK.
+    pub(super) fn acknowledged(
         &mut self,
-        body: &[u8],
-        rules: &Rules,
-        signalling: SignallingLevel,
-        random: &mut dyn Random,
-    ) -> Result<Change, Declined> {
-        let before = Some((self.level, &self.agreed.sdes));
-        let (mut agreed, keys) = agree(self.number, body, rules, signalling, before, random)?;
-        if agreed.codec.codec != self.codec.codec || agreed.codec.payload_type != self.codec.payload_type {
-            let same = |offered: &&sdp::OfferedCodec| {
-                offered.codec == self.codec.codec && offered.payload_type == self.codec.payload_type
-            };
-            agreed.codec = *agreed.offer.audio.codecs.iter().find(same).ok_or_else(|| Declined {
-                status: 488,
-                reason: "a running call cannot change its codec".to_owned(),
-                hint: "The phone may end the call and call again".to_owned(),
-                rule: None,
-            })?;
+        answer: Option<&[u8]>,
+        judging: &mut Judging<'_>,
+    ) -> Option<Result<Settled, Declined>> {
+        match &mut self.state {
+            State::AwaitPorts { .. } | State::AwaitRoom { .. } => None,
+            State::AwaitAnswer { since, ours } => {
+                let settled = accept(self.number, ours, answer.unwrap_or_default(), None, judging);
+                let since = *since;
+                Some(settled.and_then(|(terms, keys)| {
+                    self.terms = Some(terms);
+                    self.state = State::Talking { since, acknowledged: true, joined: false };
+                    let leg = keys.and_then(|keys| self.leg(keys)).ok_or_else(|| broken("no keys were made"))?;
+                    Ok(Settled::Join(Box::new(leg)))
+                }))
+            }
+            State::Talking { acknowledged, .. } => {
+                *acknowledged = true;
+                let (answer, ours) = (answer?, self.reoffered.take()?);
+                if answer.is_empty() {
+                    return None; // a phone that says nothing to what it asked for leaves the call as it is
+                }
+                let settled = accept(self.number, &ours, answer, self.terms.as_ref(), judging);
+                Some(settled.map(|(terms, keys)| {
+                    let change = terms.change(keys);
+                    self.terms = Some(terms);
+                    Settled::Change(change)
+                }))
+            }
         }
-        if let Some(keys) = &keys {
-            self.level = keys.level;
-            self.suite = keys.suite;
-        }
-        self.direction = direction(&agreed.offer);
-        self.agreed = agreed;
-        self.version += 1;
-        let answer = self.answer().ok_or_else(|| broken("the call has no ports"))?;
-        Ok(Change { answer, direction: self.direction, remote: remote(&self.agreed.offer), keys })
     }
 
-    /// Answered, and so able to be changed.
+    /// A re-INVITE or UPDATE with an offer: our answer, and what changes. Refused, it changes nothing.
+    pub(super) fn renegotiate(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(String, Change), Declined> {
+        let (Some(before), Some(local)) = (&self.terms, &mut self.local) else {
+            return Err(broken("nothing is agreed"));
+        };
+        let (terms, keys) = agree(self.number, body, Some(before), judging)?;
+        local.version += 1;
+        let (answer, change) = (terms.answer(*local), terms.change(keys));
+        self.terms = Some(terms);
+        Ok((answer, change))
+    }
+
+    /// Answered and agreed, and so able to be changed.
     pub(super) fn is_talking(&self) -> bool {
         matches!(self.state, State::Talking { .. })
+    }
+
+    /// The INVITE, as long as it has no final response.
+    pub(super) fn unanswered(&self) -> Option<TransactionKey> {
+        match self.state {
+            State::AwaitPorts { invite, .. } | State::AwaitRoom { invite } => Some(invite),
+            State::AwaitAnswer { .. } | State::Talking { .. } => None,
+        }
+    }
+
+    /// Our 200 is out and its ACK not there.
+    pub(super) fn awaits_ack(&self) -> bool {
+        matches!(self.state, State::AwaitAnswer { .. } | State::Talking { acknowledged: false, .. })
     }
 }
 
@@ -240,34 +343,71 @@ impl PhoneCall {
 fn agree(
     number: CallNumber,
     body: &[u8],
-    rules: &Rules,
-    signalling: SignallingLevel,
-    before: Option<(MediaLevel, &Sdes)>,
-    random: &mut dyn Random,
-) -> Result<(Agreed, Option<Keys>), Declined> {
-    if body.is_empty() {
-        return Err(Declined {
-            status: 488,
-            reason: "the call brings no session description, and this gateway does not make the offer itself"
-                .to_owned(),
-            hint: "The phone or its provider has to send its offer in the INVITE".to_owned(),
-            rule: None,
-        });
-    }
-    let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
-    let description = SessionDescription::parse(text).map_err(malformed)?;
-    let offer = Offer::read(&description).map_err(|error| Declined {
+    before: Option<&Terms>,
+    judging: &mut Judging<'_>,
+) -> Result<(Terms, Option<Keys>), Declined> {
+    let Offer { audio, layout } = Offer::read(&description(body)?).map_err(|error| Declined {
         status: 488,
         reason: error.to_string(),
         hint: "The phone has to offer Opus, PCMU or PCMA".to_owned(),
         rule: None,
     })?;
-    let current = before.map(|(level, _)| level);
-    let facts = OfferFacts { call: number, signalling, keying: keying::offered(&offer.audio), current };
-    let proof = policy::judge(rules, &facts).allowed()?;
-    let codec = offer.audio.first_codec().ok_or_else(|| broken("an offer without codec was accepted"))?;
-    let agreed = Sdes::answer(before.map(|(_, sdes)| sdes), &offer.audio, proof, rules, random)?;
-    Ok((Agreed { offer, sdes: agreed.sdes, codec }, agreed.keys))
+    let proof = judge(number, &audio, before, judging)?;
+    let codec = match before {
+        None => audio.first_codec().ok_or_else(|| broken("an offer without codec was accepted"))?,
+        Some(before) => same_codec(&audio, before.codec)?,
+    };
+    let level = proof.level();
+    let agreed = Sdes::answer(before.map(|terms| &terms.sdes), &audio, proof, judging.rules, judging.random)?;
+    Ok((Terms::new(&audio, codec, level, agreed.sdes, layout), agreed.keys))
+}
+
+/// Reads the answer to an offer of ours, has it judged like an offer, takes its key.
+fn accept(
+    number: CallNumber,
+    ours: &OurOffer,
+    body: &[u8],
+    before: Option<&Terms>,
+    judging: &mut Judging<'_>,
+) -> Result<(Terms, Option<Keys>), Declined> {
+    let unfit = |reason: String| Declined { status: 488, reason, hint: DOES_NOT_FIT.to_owned(), rule: None };
+    if body.is_empty() {
+        return Err(unfit("the phone acknowledged the gateway's offer without an answer".to_owned()));
+    }
+    let answer = Answer::read(ours, &description(body)?).map_err(|error| unfit(error.to_string()))?;
+    let proof = judge(number, &answer.audio, before, judging)?;
+    let codec = answer.codec(ours).map_err(|error| unfit(error.to_string()))?;
+    let level = proof.level();
+    let sdes = before.map(|terms| &terms.sdes);
+    let agreed = Sdes::accept(sdes, &ours.cryptos, &answer.audio, proof, judging.rules)?;
+    Ok((Terms::new(&answer.audio, codec, level, agreed.sdes, ours.layout.clone()), agreed.keys))
+}
+
+fn judge(
+    call: CallNumber,
+    audio: &AudioOffer,
+    before: Option<&Terms>,
+    judging: &Judging<'_>,
+) -> Result<policy::MayAnswer, Refusal> {
+    let current = before.map(Terms::current);
+    let facts = OfferFacts { call, signalling: judging.signalling, keying: keying::offered(audio), current };
+    policy::judge(judging.rules, &facts).allowed()
+}
+
+fn description(body: &[u8]) -> Result<SessionDescription, Declined> {
+    let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
+    SessionDescription::parse(text).map_err(malformed)
+}
+
+fn same_codec(audio: &AudioOffer, codec: sdp::OfferedCodec) -> Result<sdp::OfferedCodec, Declined> {
+    let same =
+        |offered: &&sdp::OfferedCodec| (offered.codec, offered.payload_type) == (codec.codec, codec.payload_type);
+    audio.codecs.iter().find(same).copied().ok_or_else(|| Declined {
+        status: 488,
+        reason: "a running call cannot change its codec".to_owned(),
+        hint: "The phone may end the call and call again".to_owned(),
+        rule: None,
+    })
 }
 
 fn malformed(why: impl ToString) -> Declined {
@@ -294,12 +434,4 @@ fn sound_codec(codec: sdp::Codec) -> audio::Codec {
         sdp::Codec::Pcmu => audio::Codec::Pcmu,
         sdp::Codec::Pcma => audio::Codec::Pcma,
     }
-}
-
-fn direction(offer: &Offer) -> Direction {
-    Direction { from_phone: offer.audio.direction.sends(), to_phone: offer.audio.direction.receives() }
-}
-
-fn remote(offer: &Offer) -> RemoteMedia {
-    RemoteMedia { rtp: offer.audio.remote_rtp, rtcp: offer.audio.remote_rtcp, rtcp_mux: offer.audio.rtcp_mux }
 }

@@ -61,16 +61,18 @@ pub(super) fn calls(calls: &Calls) -> String {
 }
 
 fn call(call: &Call) -> String {
+    let encrypted = match call.media.level.as_str() {
+        "none" => "no sound agreed on yet".to_owned(),
+        _ => format!("encrypted to the provider: {} ({})", call.media.suite, call.media.method.to_uppercase()),
+    };
     format!(
-        "#{} {} → {}\n  {}, {} s, {}\n  encrypted to the provider: {} ({})\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
+        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
         call.id,
         printable(&call.peer),
         call.room,
         call.state,
         call.duration_s,
         call.codec,
-        call.media.suite,
-        call.media.method.to_uppercase(),
         call.rtp.sent,
         call.rtp.received,
         call.rtp.lost,
@@ -117,6 +119,14 @@ mod tests {
     fn a_call_looks_as_the_readme_shows_it() {
         let shown = calls(&Calls { schema_version: 1, calls: vec![alice()] });
         assert!(include_str!("../../README.md").contains(shown.trim_end()), "{shown}");
+    }
+
+    #[test]
+    fn a_call_whose_sound_is_not_agreed_on_is_not_called_encrypted() {
+        let mut early = alice();
+        early.media = Media { level: "none".to_owned(), suite: String::new(), ..early.media };
+        let shown = call(&early);
+        assert!(shown.contains("no sound agreed on yet") && !shown.contains("encrypted"), "{shown}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub struct Call {
     pub signalling: Option<Signalling>,
     /// What protects its sound.
     pub media: Media,
-    /// The codec.
+    /// The codec; empty while it is not agreed on.
     pub codec: String,
     /// Packets.
     pub rtp: Rtp,
@@ -125,11 +125,11 @@ pub struct Call {
 /// What protects a call's sound.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Media {
-    /// `srtp`: encrypted to the provider, who can listen.
+    /// `srtp`: encrypted to the provider, who can listen; `none`: not agreed on yet, and no sound flows.
     pub level: String,
     /// `sdes`.
     pub method: String,
-    /// The SRTP suite.
+    /// The SRTP suite; empty while it is not agreed on.
     pub suite: String,
     /// Of a ZRTP exchange; absent in this version.
     pub key_agreement: Option<String>,
@@ -364,16 +364,16 @@ async fn calls(parts: &[Part]) -> Calls {
                 duration_s: call.duration.as_secs(),
                 signalling: signalling(&report),
                 media: Media {
-                    level: call.level.as_str().to_owned(),
+                    level: call.sound.map_or("none", |sound| sound.level.as_str()).to_owned(),
                     method: "sdes".to_owned(),
-                    suite: call.suite.to_owned(),
+                    suite: call.sound.map_or("", |sound| sound.suite).to_owned(),
                     key_agreement: None,
                     sas: None,
                     sas_verified: false,
                     new_device: false,
                     cache_mismatch: false,
                 },
-                codec: call.codec.to_owned(),
+                codec: call.sound.map_or("", |sound| sound.codec).to_owned(),
                 rtp: leg.map(rtp).unwrap_or_default(),
                 galene: Participant {
                     participant: leg.map(|leg| leg.participant.participant.clone()).unwrap_or_default(),

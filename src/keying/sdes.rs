@@ -5,11 +5,14 @@
 //! contexts, with their rollover counters; a new key gets new contexts on both sides (RFC 4568 §7.1.4).
 
 use super::Keys;
-use crate::policy::{KeyFacts, KeyingMethod, MayAnswer, MayKey, OfferedKeying, Refusal, Rules, SuiteStrength, judge};
+use crate::policy::{
+    Current, KeyFacts, KeyingMethod, MayAnswer, MayKey, OfferedKeying, Refusal, Rules, SignallingLevel, SuiteStrength,
+    judge,
+};
 use crate::sdp::{AudioOffer, CryptoAttribute, Profile};
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Suite, Unprotector};
-use crate::units::Random;
+use crate::units::{CallNumber, Random};
 
 /// A lifetime that no call reaches: 2^31 packets are 497 days of speech. Shorter ones would need a renewal that we do not do.
 const ENDLESS: u64 = 1 << 31;
@@ -43,13 +46,13 @@ pub enum KeyingError {
     #[error(transparent)]
     Srtp(#[from] KeyError),
     /// There is not one key to choose from.
-    #[error("the description brings no key")]
+    #[error("the phone's description brings no key")]
     NoKey,
     /// An answer takes a line that was not offered (RFC 4568 §5.1.3).
-    #[error("the answer takes a key line that was not offered")]
+    #[error("the phone's answer takes a key that was not offered")]
     NotOffered,
     /// An answer sends our own key back, so that our own packets would pass for the phone's.
-    #[error("the answer brings our own key back")]
+    #[error("the phone's answer brings the gateway's own key back")]
     Reflected,
 }
 
@@ -73,8 +76,7 @@ pub fn offered(audio: &AudioOffer) -> OfferedKeying {
 fn strength(line: &CryptoAttribute) -> SuiteStrength {
     let suite = match Suite::parse(&line.suite) {
         Some(suite) if line.key.expose().len() != suite.key_len() + suite.salt_len() => SuiteStrength::Unknown,
-        Some(suite) if suite.rtp_tag_len() < 10 => SuiteStrength::ShortTag,
-        Some(_) => SuiteStrength::Full,
+        Some(suite) => strength_of(suite),
         None if without_cipher(&line.suite) => SuiteStrength::Forbidden,
         None => SuiteStrength::Unknown,
     };
@@ -82,6 +84,10 @@ fn strength(line: &CryptoAttribute) -> SuiteStrength {
     let parameters = line.session_params.iter().map(|parameter| session_parameter(parameter)).min();
     let worst = if renewals { SuiteStrength::Unknown } else { SuiteStrength::Full };
     suite.min(worst).min(parameters.unwrap_or(SuiteStrength::Full))
+}
+
+fn strength_of(suite: Suite) -> SuiteStrength {
+    if suite.rtp_tag_len() < 10 { SuiteStrength::ShortTag } else { SuiteStrength::Full }
 }
 
 fn without_cipher(suite: &str) -> bool {
@@ -102,7 +108,7 @@ fn session_parameter(parameter: &str) -> SuiteStrength {
     }
 }
 
-/// One fresh key for each suite, under the tags 1, 2, ...: what we offer.
+/// One fresh key for each suite, under the tags 1, 2, ...
 pub fn offer(suites: &[Suite], random: &mut dyn Random) -> Vec<CryptoAttribute> {
     (1..).zip(suites).map(|(tag, suite)| fresh(tag, *suite, random)).collect()
 }
@@ -114,6 +120,42 @@ fn fresh(tag: u32, suite: Suite, random: &mut dyn Random) -> CryptoAttribute {
 }
 
 impl Sdes {
+    /// What we offer: a fresh key for each suite that policy allows. In a dialog that has keys, ours goes on and comes
+    /// first, as our address stays (RFC 4568 §7.1.4).
+    ///
+    /// # Errors
+    /// Policy's refusal if it allows no suite.
+    pub fn offer(
+        previous: Option<&Sdes>,
+        call: CallNumber,
+        signalling: SignallingLevel,
+        current: Option<Current>,
+        rules: &Rules,
+        random: &mut dyn Random,
+    ) -> Result<Vec<CryptoAttribute>, Refusal> {
+        let (mut suites, mut refused) = (Vec::new(), None);
+        for suite in Suite::ALL {
+            let suite_strength = strength_of(suite);
+            let facts = KeyFacts { call, signalling, method: KeyingMethod::Sdes, suite: suite_strength, current };
+            match judge(rules, &facts).allowed() {
+                Ok(_) => suites.push(suite),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        match refused {
+            Some(refusal) if suites.is_empty() => return Err(refusal),
+            _ => {}
+        }
+        suites.sort_by_key(|suite| previous.is_none_or(|previous| previous.suite != *suite));
+        let mut lines = offer(&suites, random);
+        if let (Some(previous), Some(first)) = (previous, lines.first_mut())
+            && suites.first() == Some(&previous.suite)
+        {
+            first.key = previous.ours.key.duplicate();
+        }
+        Ok(lines)
+    }
+
     /// Answers an offer: chooses a line, and makes a key of our own for it.
     ///
     /// `previous` are the dialog's keys, if it has any: offered again, they stay.
@@ -139,7 +181,9 @@ impl Sdes {
         Ok(Agreed { sdes, keys: Some(keys) })
     }
 
-    /// Takes the answer to an offer of ours, whose lines were `ours`.
+    /// Takes the answer to an offer of ours, whose lines were `ours`. An answer with another key than before comes from
+    /// who may not know how far our stream has got, so it gets new contexts, even where our key goes on: its streams must
+    /// then have SSRCs that the old contexts never saw (RFC 3711 §9.1).
     ///
     /// # Errors
     /// Policy's refusal, or an answer that does not fit the offer.
@@ -170,6 +214,11 @@ impl Sdes {
     /// Our line: for the answer, and for a later offer that keeps the keys.
     pub fn ours(&self) -> &CryptoAttribute {
         &self.ours
+    }
+
+    /// How strong the suite in use is.
+    pub fn strength(&self) -> SuiteStrength {
+        strength_of(self.suite)
     }
 
     /// The suite in use.

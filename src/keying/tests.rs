@@ -4,9 +4,10 @@
 
 use super::*;
 use crate::policy::{
-    MayAnswer, MediaLevel, OfferFacts, OfferedKeying, Refusal, Rule, Rules, SignallingLevel, SuiteStrength, judge,
+    Current, MayAnswer, MediaLevel, OfferFacts, OfferedKeying, Refusal, Rule, Rules, SignallingLevel, SuiteStrength,
+    judge,
 };
-use crate::sdp::{AudioOffer, Codec, CryptoAttribute, Direction, Offer, OurOffer, SessionDescription};
+use crate::sdp::{AudioOffer, CryptoAttribute, Local, Offer, OurOffer, SessionDescription};
 use crate::srtp::{RtpOut, Sealed};
 use crate::units::{CallNumber, Random, Ssrc};
 
@@ -36,7 +37,7 @@ fn audio(lines: &[&str]) -> AudioOffer {
     audio_under("RTP/SAVP", lines)
 }
 
-fn proof_for(audio: &AudioOffer, rules: &Rules, current: Option<MediaLevel>) -> Result<MayAnswer, Refusal> {
+fn proof_for(audio: &AudioOffer, rules: &Rules, current: Option<Current>) -> Result<MayAnswer, Refusal> {
     let (call, signalling) = (CallNumber(1), SignallingLevel::Verified);
     judge(rules, &OfferFacts { call, signalling, keying: offered(audio), current }).allowed()
 }
@@ -46,8 +47,12 @@ fn some_proof() -> MayAnswer {
     proof_for(&audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &rules(), None).unwrap()
 }
 
+fn of(sdes: &Sdes) -> Current {
+    Current { level: MediaLevel::Srtp, suite: sdes.strength() }
+}
+
 fn answer(previous: Option<&Sdes>, audio: &AudioOffer, random: &mut Counting) -> Agreed {
-    let current = previous.map(|_| MediaLevel::Srtp);
+    let current = previous.map(of);
     Sdes::answer(previous, audio, proof_for(audio, &rules(), current).unwrap(), &rules(), random).unwrap()
 }
 
@@ -204,7 +209,7 @@ fn a_weaker_offer_in_the_dialog_is_refused_and_changes_nothing() {
     let mut random = Counting(0);
     let first = answer(None, &audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]), &mut random);
     let weaker = audio(&[&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP")]);
-    assert_eq!(proof_for(&weaker, &rules(), Some(MediaLevel::Srtp)).unwrap_err().rule, Rule::SuiteForbidden);
+    assert_eq!(proof_for(&weaker, &rules(), Some(of(&first.sdes))).unwrap_err().rule, Rule::SuiteForbidden);
     let refused = Sdes::answer(Some(&first.sdes), &weaker, some_proof(), &rules(), &mut random);
     assert!(matches!(refused, Err(KeyingError::Refused(_))), "even with the same key");
 }
@@ -240,18 +245,75 @@ fn our_own_offer_repeated_keeps_the_contexts() {
     assert!(third.keys.is_some(), "our key changed");
 }
 
+fn our_offer(
+    previous: Option<&Sdes>,
+    signalling: SignallingLevel,
+    rules: &Rules,
+) -> Result<Vec<CryptoAttribute>, Refusal> {
+    Sdes::offer(previous, CallNumber(1), signalling, previous.map(of), rules, &mut Counting(0))
+}
+
+#[test]
+fn we_offer_a_key_for_each_suite_that_policy_allows_and_no_other() {
+    let suites = |lines: &[CryptoAttribute]| lines.iter().map(|line| line.suite.clone()).collect::<Vec<_>>();
+    let verified = SignallingLevel::Verified;
+    let strict = our_offer(None, verified, &rules()).unwrap();
+    assert_eq!(
+        suites(&strict),
+        ["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"]
+    );
+    let short_tags = Rules { short_tags: true, ..rules() };
+    let all = our_offer(None, verified, &short_tags).unwrap();
+    assert_eq!(suites(&all), Suite::ALL.map(Suite::as_str));
+    for (number, line) in all.iter().enumerate() {
+        assert_eq!(line.tag as usize, number + 1);
+        assert!(
+            all[..number].iter().all(|other| other.key.expose()[..4] != line.key.expose()[..4]),
+            "a key of its own"
+        );
+    }
+    for signalling in [SignallingLevel::Clear, SignallingLevel::Unverified] {
+        let refusal = our_offer(None, signalling, &short_tags).unwrap_err();
+        assert_eq!(refusal.rule, Rule::KeysOverUnverifiedSignalling, "no key of ours goes out over {signalling:?}");
+    }
+    assert_eq!(our_offer(None, SignallingLevel::Pinned, &rules()).unwrap_err().rule, Rule::SignallingLevel);
+    let zrtp = Rules { media_minimum: MediaLevel::Zrtp, ..rules() };
+    assert_eq!(our_offer(None, verified, &zrtp).unwrap_err().rule, Rule::MediaMinimum);
+}
+
+#[test]
+fn a_later_offer_keeps_our_key_and_nothing_weaker_is_in_it() {
+    let short_tags = Rules { short_tags: true, ..rules() };
+    let mut random = Counting(50);
+    let line = format!("crypto:7 AES_CM_128_HMAC_SHA1_80 inline:{KEY}");
+    let full = answer(None, &audio(&[&line]), &mut random);
+    let again = our_offer(Some(&full.sdes), SignallingLevel::Verified, &short_tags).unwrap();
+    assert_eq!((again[0].tag, again[0].suite.as_str(), again.len()), (1, "AES_CM_128_HMAC_SHA1_80", 4));
+    assert!(again[0].key.equals(full.sdes.ours().key.expose()), "our key goes on");
+    assert!(again[1..].iter().all(|line| line.key.expose()[..4] != full.sdes.ours().key.expose()[..4]));
+
+    // the same key of theirs: the contexts go on; another: new ones on both sides; another suite: new keys as well
+    let current = Some(of(&full.sdes));
+    let accept = |line: &str| {
+        let audio = audio(&[line]);
+        let proof = proof_for(&audio, &short_tags, current).unwrap();
+        Sdes::accept(Some(&full.sdes), &again, &audio, proof, &short_tags).unwrap()
+    };
+    assert!(accept(&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")).keys.is_none());
+    let transferred = accept(&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:A{}", &KEY[1..]));
+    assert!(transferred.keys.is_some());
+    let stronger = accept(&format!("crypto:2 AEAD_AES_256_GCM inline:{}", "A".repeat(59) + "="));
+    assert_eq!(stronger.sdes.suite(), Suite::AeadAes256Gcm);
+    assert!(stronger.sdes.ours().key.equals(again[1].key.expose()));
+    let weaker = audio(&[&format!("crypto:5 AES_CM_128_HMAC_SHA1_32 inline:{KEY}")]);
+    assert_eq!(proof_for(&weaker, &short_tags, current).unwrap_err().rule, Rule::MediaNeverFalls);
+}
+
 #[test]
 fn an_offer_of_ours_passes_through_text_to_a_phone_and_back() {
     let mut random = Counting(0);
-    let ours = OurOffer {
-        cryptos: offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random),
-        codecs: vec![Codec::Opus],
-        local_rtp: "192.0.2.9:40000".parse().unwrap(),
-        local_rtcp: 40001,
-        direction: Direction::SendRecv,
-        session_id: 1,
-        version: 1,
-    };
+    let local = Local { rtp: "192.0.2.9:40000".parse().unwrap(), rtcp: 40001, session_id: 1, version: 1 };
+    let ours = OurOffer::first(offer(&[Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80], &mut random), local);
     let offer = Offer::read(&SessionDescription::parse(&ours.description().to_string()).unwrap()).unwrap();
     let agreed = answer(None, &offer.audio, &mut random);
     assert_eq!(agreed.sdes.suite(), Suite::AeadAes256Gcm);

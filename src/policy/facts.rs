@@ -154,8 +154,17 @@ pub struct OfferFacts {
     pub signalling: SignallingLevel,
     /// How it proposes to protect the sound.
     pub keying: OfferedKeying,
-    /// The level that the dialog already has; `None` before the first keys.
-    pub current: Option<MediaLevel>,
+    /// What the dialog already has; `None` before the first keys.
+    pub current: Option<Current>,
+}
+
+/// What protects a dialog that has keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Current {
+    /// The level of its sound.
+    pub level: MediaLevel,
+    /// The strength of its suite.
+    pub suite: SuiteStrength,
 }
 
 /// How a session description proposes to protect the sound.
@@ -199,8 +208,8 @@ pub struct KeyFacts {
     pub method: KeyingMethod,
     /// What they will be used with.
     pub suite: SuiteStrength,
-    /// The level that the dialog already has; `None` before the first keys.
-    pub current: Option<MediaLevel>,
+    /// What the dialog already has; `None` before the first keys.
+    pub current: Option<Current>,
 }
 
 /// How keys were agreed.

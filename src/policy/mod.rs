@@ -64,8 +64,8 @@ mod rules;
 mod verdict;
 
 pub use facts::{
-    Chain, Connecting, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel,
-    SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+    Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
+    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
 };
 pub use rules::{Moment, Rules, judge};
 pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};

@@ -3,8 +3,8 @@
 //! Pure: the same facts always get the same verdict. There is no way around it, and no rule that a setting turns off.
 
 use super::facts::{
-    Chain, Connecting, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel,
-    SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
+    Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
+    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, Validity,
 };
 use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, Refusal, Rule, Verdict};
 
@@ -207,14 +207,14 @@ impl Weigh for OfferFacts {
             OfferedKeying::Clear => {
                 return Err(media(
                     Rule::MediaClear,
-                    "The phone offered sound without encryption, and no call is taken in clear",
+                    "The phone wants sound without encryption, and no call is taken in clear",
                     "Set the phone's media encryption to SRTP (SDES), and make it mandatory",
                 ));
             }
             OfferedKeying::SavpWithoutKey => {
                 return Err(media(
                     Rule::MediaKeyMissing,
-                    "The phone offered SRTP and sent no key that can be read",
+                    "The phone wants SRTP and sent no key that can be read",
                     "Set the phone's key exchange to SDES (a=crypto)",
                 ));
             }
@@ -222,6 +222,7 @@ impl Weigh for OfferFacts {
             OfferedKeying::Zrtp => return Err(zrtp_unsupported()),
             OfferedKeying::SdesUnderAvp(suite) | OfferedKeying::Sdes(suite) => {
                 sdes(rules, self.signalling, suite)?;
+                never_weaker(suite, self.current)?;
                 MediaLevel::Srtp
             }
         };
@@ -239,6 +240,7 @@ impl Weigh for KeyFacts {
             KeyingMethod::Zrtp => return Err(zrtp_unsupported()),
             KeyingMethod::Sdes => {
                 sdes(rules, self.signalling, self.suite)?;
+                never_weaker(self.suite, self.current)?;
                 MediaLevel::Srtp
             }
         };
@@ -252,14 +254,14 @@ fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Res
     if signalling < SignallingLevel::Pinned {
         return Err(media(
             Rule::KeysOverUnverifiedSignalling,
-            "The phone's key came over a connection that was not checked, so anyone on the path may know it",
+            "The key came over a connection that was not checked, so anyone on the path may know it",
             "Make the provider's TLS certificate verifiable; until then only ZRTP could protect this call",
         ));
     }
     if signalling < rules.signalling() {
         return Err(media(
             Rule::SignallingLevel,
-            "The phone's key came over a connection that is weaker than the account demands",
+            "The key came over a connection that is weaker than the account demands",
             "Connect again with verified TLS, or set signalling = \"pinned\" for this account",
         ));
     }
@@ -268,34 +270,47 @@ fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Res
         SuiteStrength::ShortTag if rules.short_tags => Ok(()),
         SuiteStrength::ShortTag => Err(media(
             Rule::SuiteShortTag,
-            "The phone offered only SRTP suites with tags of 32 bits, which are too easy to forge",
+            "The phone named only SRTP suites with tags of 32 bits, which are too easy to forge",
             "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone, or set short_tags = true under [policy]",
         )),
         SuiteStrength::Unknown => Err(media(
             Rule::SuiteUnknown,
-            "The phone offered only SRTP suites or parameters that this gateway does not implement",
+            "The phone named only SRTP suites or parameters that this gateway does not implement",
             "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone",
         )),
         SuiteStrength::Forbidden => Err(media(
             Rule::SuiteForbidden,
-            "The phone offered SRTP with encryption or authentication switched off, or with a broken cipher",
+            "The phone wants SRTP with encryption or authentication switched off, or with a broken cipher",
             "Enable AES_CM_128_HMAC_SHA1_80 or AEAD_AES_128_GCM on the phone, without UNENCRYPTED_ or UNAUTHENTICATED_ parameters",
         )),
     }
 }
 
-fn enough(rules: &Rules, level: MediaLevel, current: Option<MediaLevel>) -> Result<(), Refusal> {
-    if current.is_some_and(|current| level < current) {
-        return Err(media(
-            Rule::MediaNeverFalls,
-            "The phone asked for weaker encryption than the call already has, and within a call it only rises",
-            "Nothing to do: the call goes on with its old keys",
-        ));
+/// A suite with full tags does not give way to one with short tags, even where those are allowed.
+fn never_weaker(suite: SuiteStrength, current: Option<Current>) -> Result<(), Refusal> {
+    if current.is_some_and(|current| suite < current.suite) { Err(never_falls()) } else { Ok(()) }
+}
+
+fn never_falls() -> Refusal {
+    media(
+        Rule::MediaNeverFalls,
+        "The phone asked for weaker encryption than the call already has, and within a call it only rises",
+        "Nothing to do: the call goes on with its old keys",
+    )
+}
+
+fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<(), Refusal> {
+    if current.is_some_and(|current| level < current.level) {
+        return Err(never_falls());
     }
     if level < rules.media_minimum {
         return Err(media(
             Rule::MediaMinimum,
-            format!("The phone offered {} and this account demands {}", level.as_str(), rules.media_minimum.as_str()),
+            format!(
+                "The sound would be protected by {} and this account demands {}",
+                level.as_str(),
+                rules.media_minimum.as_str()
+            ),
             "Raise the phone's media encryption, or lower the account's media_minimum",
         ));
     }

@@ -10,8 +10,6 @@ const SIGNALLING: [SignallingLevel; 4] =
 const MEDIA: [MediaLevel; 4] = [MediaLevel::Clear, MediaLevel::Srtp, MediaLevel::Zrtp, MediaLevel::ZrtpVerified];
 const STRENGTHS: [SuiteStrength; 4] =
     [SuiteStrength::Forbidden, SuiteStrength::Unknown, SuiteStrength::ShortTag, SuiteStrength::Full];
-const CURRENT: [Option<MediaLevel>; 5] =
-    [None, Some(MediaLevel::Clear), Some(MediaLevel::Srtp), Some(MediaLevel::Zrtp), Some(MediaLevel::ZrtpVerified)];
 
 fn every_rules() -> Vec<Rules> {
     let mut all = Vec::new();
@@ -23,6 +21,11 @@ fn every_rules() -> Vec<Rules> {
         }
     }
     all
+}
+
+fn every_current() -> Vec<Option<Current>> {
+    let pairs = MEDIA.into_iter().flat_map(|level| STRENGTHS.map(|suite| Some(Current { level, suite })));
+    [None].into_iter().chain(pairs).collect()
 }
 
 fn every_peer() -> Vec<TlsPeer> {
@@ -54,7 +57,7 @@ fn every_offer() -> Vec<OfferFacts> {
     let mut all = Vec::new();
     for signalling in SIGNALLING {
         for keying in every_keying() {
-            for current in CURRENT {
+            for current in every_current() {
                 all.push(OfferFacts { call: CallNumber(7), signalling, keying, current });
             }
         }
@@ -67,7 +70,7 @@ fn every_key() -> Vec<KeyFacts> {
     for signalling in SIGNALLING {
         for method in [KeyingMethod::Sdes, KeyingMethod::Dtls, KeyingMethod::Zrtp] {
             for suite in STRENGTHS {
-                for current in CURRENT {
+                for current in every_current() {
                     all.push(KeyFacts { call: CallNumber(7), signalling, method, suite, current });
                 }
             }
@@ -93,13 +96,14 @@ fn keys_should_pass(
     rules: &Rules,
     signalling: SignallingLevel,
     suite: SuiteStrength,
-    current: Option<MediaLevel>,
+    current: Option<Current>,
 ) -> bool {
     let path = signalling == SignallingLevel::Verified
         || (signalling == SignallingLevel::Pinned && rules.signalling == SignallingLevel::Pinned);
     let tag = suite == SuiteStrength::Full || (suite == SuiteStrength::ShortTag && rules.short_tags);
     let minimum = matches!(rules.media_minimum, MediaLevel::Clear | MediaLevel::Srtp);
-    let not_lower = matches!(current, None | Some(MediaLevel::Clear | MediaLevel::Srtp));
+    let not_lower =
+        current.is_none_or(|has| matches!(has.level, MediaLevel::Clear | MediaLevel::Srtp) && has.suite <= suite);
     path && tag && minimum && not_lower
 }
 
@@ -173,14 +177,14 @@ fn nothing_in_clear_is_ever_allowed() {
                 assert!(proof.level() >= MediaLevel::Srtp);
                 assert_ne!(offer.keying, OfferedKeying::Clear);
                 assert!(offer.signalling >= SignallingLevel::Pinned);
-                assert!(offer.current <= Some(proof.level()), "the level never falls");
+                assert!(offer.current.map(|has| has.level) <= Some(proof.level()), "the level never falls");
             }
         }
         for key in every_key() {
             if let Ok(proof) = judge(&rules, &key).allowed() {
                 assert!(proof.level() >= MediaLevel::Srtp);
                 assert!(key.signalling >= SignallingLevel::Pinned);
-                assert!(key.current <= Some(proof.level()), "the level never falls");
+                assert!(key.current.map(|has| has.level) <= Some(proof.level()), "the level never falls");
             }
         }
     }
@@ -307,7 +311,10 @@ fn each_fault_of_an_offer_has_its_own_rule_and_answers_488() {
         (offer(verified, OfferedKeying::SdesUnderAvp(SuiteStrength::ShortTag), None), Rule::SuiteShortTag),
         (offer(SignallingLevel::Clear, sdes, None), Rule::KeysOverUnverifiedSignalling),
         (offer(SignallingLevel::Pinned, sdes, None), Rule::SignallingLevel),
-        (offer(verified, sdes, Some(MediaLevel::Zrtp)), Rule::MediaNeverFalls),
+        (
+            offer(verified, sdes, Some(Current { level: MediaLevel::Zrtp, suite: SuiteStrength::Full })),
+            Rule::MediaNeverFalls,
+        ),
     ];
     let mut sentences = std::collections::HashSet::new();
     for (facts, rule) in faults {
@@ -321,15 +328,32 @@ fn each_fault_of_an_offer_has_its_own_rule_and_answers_488() {
 }
 
 #[test]
+fn a_suite_with_full_tags_never_gives_way_to_short_ones() {
+    let rules = Rules { short_tags: true, ..Rules::strict("alice@sip.example.org") };
+    let refused = |now, next| {
+        let offer = OfferFacts {
+            call: CallNumber(1),
+            signalling: SignallingLevel::Verified,
+            keying: OfferedKeying::Sdes(next),
+            current: Some(Current { level: MediaLevel::Srtp, suite: now }),
+        };
+        judge(&rules, &offer).allowed().err().map(|refusal| refusal.rule)
+    };
+    let (short, full) = (SuiteStrength::ShortTag, SuiteStrength::Full);
+    assert_eq!(refused(full, short), Some(Rule::MediaNeverFalls));
+    assert_eq!([refused(short, short), refused(short, full), refused(full, full)], [None; 3]);
+}
+
+#[test]
 fn a_proof_remembers_what_was_judged() {
     let rules = Rules::strict("alice@sip.example.org");
     let offer = OfferFacts {
         call: CallNumber(9),
         signalling: SignallingLevel::Verified,
         keying: OfferedKeying::SdesUnderAvp(SuiteStrength::Full),
-        current: Some(MediaLevel::Srtp),
+        current: Some(Current { level: MediaLevel::Srtp, suite: SuiteStrength::ShortTag }),
     };
     let proof = judge(&rules, &offer).allowed().unwrap();
     assert_eq!((proof.call(), proof.level()), (CallNumber(9), MediaLevel::Srtp));
-    assert_eq!((proof.signalling(), proof.current()), (SignallingLevel::Verified, Some(MediaLevel::Srtp)));
+    assert_eq!((proof.signalling(), proof.current()), (SignallingLevel::Verified, offer.current));
 }

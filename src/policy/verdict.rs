@@ -2,7 +2,7 @@
 //!
 //! Proofs have private fields and no constructor outside this module, and are neither `Clone` nor `Copy`.
 
-use super::facts::{MediaLevel, SignallingLevel};
+use super::facts::{Current, MediaLevel, SignallingLevel};
 use crate::units::CallNumber;
 use std::fmt;
 
@@ -67,7 +67,7 @@ pub struct MayAnswer {
     pub(super) call: CallNumber,
     pub(super) signalling: SignallingLevel,
     pub(super) level: MediaLevel,
-    pub(super) current: Option<MediaLevel>,
+    pub(super) current: Option<Current>,
 }
 
 impl MayAnswer {
@@ -86,8 +86,8 @@ impl MayAnswer {
         self.signalling
     }
 
-    /// The level that the dialog had when this was judged.
-    pub fn current(&self) -> Option<MediaLevel> {
+    /// What the dialog had when this was judged.
+    pub fn current(&self) -> Option<Current> {
         self.current
     }
 }

@@ -30,20 +30,23 @@ fn our_key(tag: u32) -> CryptoAttribute {
     CryptoAttribute::new(tag, "AES_CM_128_HMAC_SHA1_80", Secret::new(vec![7; 30]))
 }
 
+fn local(rtp: &str, rtcp: u16) -> Local {
+    Local { rtp: rtp.parse().unwrap(), rtcp, session_id: 5, version: 1 }
+}
+
 fn answered(offer: &Offer) -> SessionDescription {
     let codec = offer.audio.first_codec().unwrap();
     let crypto = our_key(offer.audio.cryptos[0].tag);
-    let choice = AnswerChoice {
+    let ours = OurAnswer {
+        layout: &offer.layout,
         codec,
         telephone_event: offer.audio.telephone_event(codec.codec),
         crypto: &crypto,
-        local_rtp: "198.51.100.1:40000".parse().unwrap(),
-        local_rtcp: 40001,
-        direction: Direction::SendRecv,
-        session_id: 5,
-        version: 1,
+        rtcp_mux: offer.audio.rtcp_mux,
+        direction: offer.audio.direction.reversed(),
+        local: local("198.51.100.1:40000", 40001),
     };
-    let answer = answer(offer, &choice);
+    let answer = ours.description();
     assert_eq!(SessionDescription::parse(&answer.to_string()).unwrap(), answer, "what is printed can be read");
     answer
 }
@@ -310,25 +313,40 @@ fn debug_does_not_show_a_key() {
 }
 
 fn our_offer(mux: bool) -> OurOffer {
-    OurOffer {
-        cryptos: vec![our_key(1), CryptoAttribute::new(2, "AEAD_AES_128_GCM", Secret::new(vec![8; 28]))],
-        codecs: vec![Codec::Opus, Codec::Pcmu],
-        local_rtp: "192.0.2.9:40000".parse().unwrap(),
-        local_rtcp: if mux { 40000 } else { 40001 },
-        direction: Direction::SendRecv,
-        session_id: 1,
-        version: 1,
-    }
+    let cryptos = vec![our_key(1), CryptoAttribute::new(2, "AEAD_AES_128_GCM", Secret::new(vec![8; 28]))];
+    OurOffer { rtcp_mux: mux, ..OurOffer::first(cryptos, local("192.0.2.9:40000", 40001)) }
+}
+
+const GOOD_ANSWER: &str = "v=0\no=b 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 5000 RTP/SAVP 96 97\n\
+     a=rtpmap:96 opus/48000/2\na=rtpmap:97 telephone-event/48000\n\
+     a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\n";
+
+fn held_against(ours: &OurOffer, text: &str) -> Result<OfferedCodec, AnswerError> {
+    Answer::read(ours, &SessionDescription::parse(text).unwrap())?.codec(ours)
 }
 
 /// An answer to [`our_offer`], with one line replaced.
-fn read_answer(replace: (&str, &str)) -> Result<Answer, AnswerError> {
-    let good = format!(
-        "v=0\no=b 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\nm=audio 5000 RTP/SAVP 96 97\na=rtpmap:96 opus/48000/2\n\
-         a=rtpmap:97 telephone-event/48000\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\n"
+fn read_answer(replace: (&str, &str)) -> Result<OfferedCodec, AnswerError> {
+    assert!(GOOD_ANSWER.contains(replace.0), "{} is not in the answer", replace.0);
+    held_against(&our_offer(false), &GOOD_ANSWER.replace(replace.0, replace.1))
+}
+
+#[test]
+fn our_first_offer_is_all_that_we_speak() {
+    let text = our_offer(true).description().to_string();
+    assert_eq!(
+        text,
+        "v=0\r\no=- 5 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+         m=audio 40000 RTP/SAVP 96 0 8 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+         a=rtpmap:97 telephone-event/48000\r\na=fmtp:97 0-15\r\n\
+         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n\
+         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\r\n\
+         a=crypto:2 AEAD_AES_128_GCM inline:CAgICAgICAgICAgICAgICAgICAgICAgICAgICA==\r\n\
+         a=rtcp-mux\r\na=sendrecv\r\n"
     );
-    assert!(good.contains(replace.0), "{} is not in the answer", replace.0);
-    Answer::read(&our_offer(false), &SessionDescription::parse(&good.replace(replace.0, replace.1)).unwrap())
+    let apart = OurOffer { local: local("192.0.2.9:40000", 40009), ..our_offer(true) }.description().to_string();
+    assert!(apart.ends_with("a=rtcp:40009\r\na=rtcp-mux\r\na=sendrecv\r\n"), "{apart}");
 }
 
 #[test]
@@ -338,9 +356,10 @@ fn our_own_offer_can_be_read_and_answered() {
         let text = ours.description().to_string();
         let offer = read(&text);
         assert_eq!(offer.audio.cryptos.len(), 2);
-        assert_eq!(offer.audio.remote_rtcp, Some(SocketAddr::new(ours.local_rtp.ip(), ours.local_rtcp)));
+        let rtcp = if mux { ours.local.rtp.port() } else { ours.local.rtcp };
+        assert_eq!(offer.audio.remote_rtcp, Some(SocketAddr::new(ours.local.rtp.ip(), rtcp)));
         let answer = Answer::read(&ours, &answered(&offer)).unwrap();
-        assert_eq!(answer.codec.codec, Codec::Opus);
+        assert_eq!(answer.codec(&ours).unwrap().codec, Codec::Opus);
         assert_eq!(answer.audio.cryptos[0].tag, 1);
         assert_eq!(answer.audio.rtcp_mux, mux);
         assert_eq!(answer.audio.telephone_event(Codec::Opus), Some(97));
@@ -354,12 +373,13 @@ fn an_answer_must_take_what_was_offered() {
         ("m=audio 5000", "m=audio 0", AnswerError::Refused),
         ("m=audio 5000", "m=video 5000", AnswerError::Sections),
         ("m=audio", "m=video 0 RTP/SAVP 0\nm=audio", AnswerError::Sections),
+        ("m=audio", "m=audio 0 RTP/SAVP 0\nm=audio", AnswerError::Sections),
+        ("RTP/SAVP", "UDPTL", AnswerError::Sections),
         ("RTP/SAVP", "RTP/AVP", AnswerError::Profile),
         ("RTP/SAVP", "RTP/SAVPF", AnswerError::Profile),
         ("a=rtpmap:96 opus/48000/2\n", "", AnswerError::Codec),
-        ("96 97\na=rtpmap:96 opus/48000/2", "8\na=x", AnswerError::Codec),
-        ("crypto:1", "crypto:2", AnswerError::Crypto),
-        ("crypto:1", "crypto:3", AnswerError::Crypto),
+        ("96 97\na=rtpmap:96 opus/48000/2", "111\na=rtpmap:111 opus/48000/2", AnswerError::Codec),
+        ("96 97\na=rtpmap:96 opus/48000/2", "9\na=x", AnswerError::Codec),
         ("crypto:1", "x-crypto:1", AnswerError::Crypto),
         ("a=crypto:1", "a=crypto:2 AEAD_AES_128_GCM inline:AAAA\na=crypto:1", AnswerError::Crypto),
         ("a=crypto:1", "a=crypto:9 broken\na=crypto:1", AnswerError::Crypto),
@@ -371,15 +391,32 @@ fn an_answer_must_take_what_was_offered() {
 }
 
 #[test]
+fn a_later_offer_of_ours_keeps_the_sections_and_so_must_its_answer() {
+    let video = "m=video 5004 RTP/SAVP 97\r\nm=audio 5000 RTP/SAVPF 0\r\na=mid:1\r\n";
+    let crypto = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n");
+    let head = "v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+    let phone = read(&format!("{head}{video}{crypto}"));
+    let ours = OurOffer { layout: phone.layout, ..our_offer(false) };
+    let text = ours.description().to_string();
+    assert!(text.contains("\r\nm=video 0 RTP/SAVP 97\r\nm=audio 40000 RTP/SAVPF 96 0 8 97 101\r\n"), "{text}");
+    assert!(text.contains("\r\na=mid:1\r\n"), "{text}");
+    let audio = format!("m=audio 5000 RTP/SAVPF 0\r\n{crypto}");
+    assert!(held_against(&ours, &format!("{head}m=video 0 RTP/SAVP 97\r\n{audio}")).is_ok());
+    for wrong in [audio.clone(), format!("{audio}m=video 0 RTP/SAVP 97\r\n"), format!("{video}{crypto}")] {
+        let error = held_against(&ours, &format!("{head}{wrong}")).unwrap_err();
+        assert_eq!(error, AnswerError::Sections, "{wrong}");
+    }
+}
+
+#[test]
 fn a_real_linphone_s_answer_fits_the_offer_that_it_got() {
-    let ours = OurOffer {
-        cryptos: vec![
-            CryptoAttribute::new(1, "AES_256_CM_HMAC_SHA1_80", Secret::new(vec![1; 46])),
-            CryptoAttribute::new(2, "AES_CM_128_HMAC_SHA1_80", Secret::new(vec![2; 30])),
-        ],
-        ..our_offer(true)
-    };
+    let cryptos = vec![
+        CryptoAttribute::new(1, "AES_256_CM_HMAC_SHA1_80", Secret::new(vec![1; 46])),
+        CryptoAttribute::new(2, "AES_CM_128_HMAC_SHA1_80", Secret::new(vec![2; 30])),
+    ];
+    let ours = OurOffer { cryptos, ..our_offer(true) };
     let answer = Answer::read(&ours, &SessionDescription::parse(&file("gateway-bundle-answer.sdp")).unwrap()).unwrap();
+    assert!(answer.codec(&ours).is_ok());
     assert_eq!(answer.audio.cryptos[0].suite, "AES_256_CM_HMAC_SHA1_80");
     assert_eq!(answer.audio.remote_rtp, socket("127.0.0.1:27870"));
 }
@@ -389,6 +426,24 @@ proptest! {
     fn no_text_makes_the_reader_panic(text in "[vomac=0-9 :a-z/|;^.\r\n]{0,300}") {
         if let Ok(description) = SessionDescription::parse(&text) {
             let _ = Offer::read(&description);
+        }
+    }
+
+    #[test]
+    fn a_damaged_answer_takes_what_was_offered_or_is_an_error(
+        cut in 0usize..200, length in 0usize..40, patch in "[ -~\r\n]{0,20}"
+    ) {
+        let mut text = GOOD_ANSWER.to_owned();
+        let start = cut.min(text.len());
+        let end = (start + length).min(text.len());
+        text.replace_range(start..end, &patch);
+        let ours = our_offer(false);
+        if let Ok(description) = SessionDescription::parse(&text)
+            && let Ok(answer) = Answer::read(&ours, &description)
+            && let Ok(codec) = answer.codec(&ours)
+        {
+            prop_assert!(ours.codecs.contains(&(codec.payload_type, codec.codec)));
+            prop_assert_eq!((answer.audio.profile, answer.audio.cryptos.len()), (Profile::RtpSavp, 1));
         }
     }
 

@@ -117,6 +117,11 @@ impl Dialog {
         self.confirmed = true;
     }
 
+    /// An offer of ours has no answer yet.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.our_offer.is_some() || self.unacknowledged.iter().any(|response| response.offers)
+    }
+
     /// Takes the new remote target of a re-INVITE, UPDATE or 2xx, if it brings one (RFC 3261 §12.2).
     pub(super) fn refresh_target(&mut self, headers: &Headers) -> Result<(), ParseError> {
         if let Some(target) = contact(headers)? {
@@ -212,6 +217,8 @@ pub(super) struct Unacknowledged {
     pub cseq: u32,
     /// The response.
     pub bytes: Vec<u8>,
+    /// It brings an offer of ours, which the ACK answers.
+    pub offers: bool,
     interval: Duration,
     next: Instant,
     deadline: Instant,
@@ -219,8 +226,8 @@ pub(super) struct Unacknowledged {
 
 impl Unacknowledged {
     /// The 2xx was sent now for the first time.
-    pub(super) fn new(now: Instant, cseq: u32, bytes: Vec<u8>) -> Self {
-        Unacknowledged { cseq, bytes, interval: T1, next: now + T1, deadline: now + TIMEOUT }
+    pub(super) fn new(now: Instant, cseq: u32, bytes: Vec<u8>, offers: bool) -> Self {
+        Unacknowledged { cseq, bytes, offers, interval: T1, next: now + T1, deadline: now + TIMEOUT }
     }
 
     /// Whether the ACK will not come any more.

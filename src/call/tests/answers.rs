@@ -3,7 +3,7 @@
 use super::*;
 use crate::audio::Codec;
 use crate::keying::{Keys, Sdes, offer as offer_keys, offered};
-use crate::policy::{MediaLevel, OfferFacts, SignallingLevel};
+use crate::policy::{OfferFacts, SignallingLevel};
 use crate::room::Direction;
 use crate::sdp::{AudioOffer, Offer, SessionDescription};
 use crate::srtp::{RtpOut, Suite};
@@ -14,7 +14,7 @@ fn audio(text: &str) -> AudioOffer {
 }
 
 /// The room's ends of the keys.
-fn joined(world: &mut World) -> Box<LegSetup> {
+pub(super) fn joined(world: &mut World) -> Box<LegSetup> {
     let setup = std::mem::take(&mut world.wants).into_iter().find_map(|output| match output {
         Output::Join(setup) => Some(setup),
         _ => None,
@@ -37,8 +37,8 @@ fn a_call_from_the_offer_to_the_goodbye() {
     world.run(60 * SECOND);
     let report = world.line.report(world.now);
     let call = &report.calls[0];
-    assert_eq!((call.peer.as_str(), call.level, call.codec), ("Alice", MediaLevel::Srtp, "opus"));
-    assert_eq!((call.suite, call.duration), ("AES_CM_128_HMAC_SHA1_80", 60 * SECOND));
+    let sound = SoundReport { level: MediaLevel::Srtp, suite: "AES_CM_128_HMAC_SHA1_80", codec: "opus" };
+    assert_eq!((call.peer.as_str(), call.sound, call.duration), ("Alice", Some(sound), 60 * SECOND));
     world.phone.bye(world.now, dialog, None);
     world.run(10 * MS);
     assert_eq!(world.wanted(), ["leave 1"]);
@@ -77,11 +77,16 @@ fn the_answer_and_the_room_have_keys_that_fit_the_phone_s() {
     let proof = judge(&rules, &facts).allowed().unwrap();
     let mut phone: Keys = Sdes::accept(None, &ours, &answer, proof, &rules).unwrap().keys.unwrap();
     let mut setup = joined(&mut world);
+    assert_fits(&mut phone, &mut setup);
+}
+
+/// The phone and the room understand each other.
+pub(super) fn assert_fits(phone: &mut Keys, room: &mut LegSetup) {
     let packet =
         RtpOut { payload_type: 96, marker: false, sequence: 1, timestamp: 0, ssrc: Ssrc(1), payload: b"hello" };
     let mut to_room = phone.protector.rtp(&packet).unwrap().as_bytes().to_vec();
-    assert_eq!(setup.unprotector.rtp(&mut to_room).unwrap().payload, b"hello");
-    let mut to_phone = setup.protector.rtp(&packet).unwrap().as_bytes().to_vec();
+    assert_eq!(room.unprotector.rtp(&mut to_room).unwrap().payload, b"hello");
+    let mut to_phone = room.protector.rtp(&packet).unwrap().as_bytes().to_vec();
     assert_eq!(phone.unprotector.rtp(&mut to_phone).unwrap().payload, b"hello");
 }
 
@@ -96,6 +101,25 @@ fn the_room_is_told_all_that_it_needs() {
     assert_eq!(setup.remote.rtcp, Some(SocketAddr::from(([198, 51, 100, 7], 9000))));
     assert_eq!(setup.direction, Direction { from_phone: true, to_phone: false });
     assert_eq!(world.states(), ["held"]);
+}
+
+#[test]
+fn a_host_name_in_a_description_is_not_looked_up_and_not_repeated() {
+    for (what, text) in [
+        ("session", offer().replace("c=IN IP4 198.51.100.7", "c=IN IP4 lookup.attacker.example")),
+        ("section", offer() + "c=IN IP4 lookup.attacker.example\r\n"),
+        ("rtcp", offer() + "a=rtcp:9 IN IP4 lookup.attacker.example\r\n"),
+    ] {
+        let mut world = World::new();
+        let dialog = world.call(&text);
+        let setup = joined(&mut world);
+        let named = if what == "rtcp" { setup.remote.rtcp } else { setup.remote.rtp };
+        assert_eq!(named, None, "{what}: the phone is where its authentic packets come from");
+        assert_eq!(world.statuses(dialog), [180, 200]);
+        for message in &world.sent {
+            assert!(!String::from_utf8(message.to_bytes()).unwrap().contains("attacker"), "{what}");
+        }
+    }
 }
 
 #[test]

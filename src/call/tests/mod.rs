@@ -6,10 +6,11 @@ mod answers;
 mod changes;
 mod endings;
 mod goodbye;
+mod late_offers;
 mod refusals;
 
 use super::*;
-use crate::policy::{Chain, MayAuthenticate, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
+use crate::policy::{Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
 use crate::room::{EndReason, JoinRefused, LegSetup, RoomEvent};
 use crate::sip::digest::Password;
 use crate::sip::{self, Agent, AgentConfig, Body, DialogId, Headers, Message, Method, Request, Response, SipUri, Uri};
@@ -98,11 +99,20 @@ impl World {
 
     /// Registered and idle.
     fn with_most_calls(most_calls: usize) -> Self {
+        World::with(Rules::strict("gateway@example.org"), most_calls)
+    }
+
+    /// Registered and idle.
+    fn with_rules(rules: Rules) -> Self {
+        World::with(rules, 10)
+    }
+
+    fn with(rules: Rules, most_calls: usize) -> Self {
         let now = Instant::now();
         let mine = Arc::new(AtomicBool::new(false));
         let seeded = |seed| Box::new(Seeded(seed, Arc::default()));
         let account = "gateway@example.org";
-        let line_config = LineConfig { account: account.to_owned(), rules: Rules::strict(account), most_calls };
+        let line_config = LineConfig { account: account.to_owned(), rules, most_calls };
         let agent = Agent::new(config(account, true), seeded(1));
         let random = Box::new(Seeded(2, Arc::clone(&mine)));
         let mut world = World {

@@ -71,8 +71,9 @@ fn a_description_that_cannot_be_read_is_refused_with_400() {
 }
 
 #[test]
-fn a_call_without_an_offer_is_refused_with_488() {
-    let mut world = World::new();
+fn a_call_without_an_offer_is_refused_where_none_of_ours_would_do() {
+    let rules = Rules { media_minimum: MediaLevel::Zrtp, ..Rules::strict("gateway@example.org") };
+    let mut world = World::with_rules(rules);
     let dialog = world.call_with(None);
     assert_refused(&mut world, dialog, 488, "late offer");
 }

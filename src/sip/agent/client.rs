@@ -71,7 +71,7 @@ impl Agent {
         let dialog = self.dialogs.get(&id).filter(|dialog| dialog.confirmed && dialog.ending.is_none());
         let dialog = dialog.ok_or(RequestError::NoDialog)?;
         let offers = method == Method::INVITE || (method == Method::UPDATE && body.is_some());
-        let busy = dialog.our_offer.is_some() || dialog.their_invite.is_some() || dialog.their_update.is_some();
+        let busy = dialog.awaits_answer() || dialog.their_invite.is_some() || dialog.their_update.is_some();
         if offers && (busy || dialog.unanswered.is_some()) {
             return Err(RequestError::Pending);
         }

@@ -120,7 +120,7 @@ impl Agent {
             if busy {
                 return Err(Reply::new(500, "Server Internal Error").with_header("Retry-After", retry));
             }
-            if dialog.our_offer.is_some() {
+            if dialog.awaits_answer() {
                 return Err(Reply::new(491, "Request Pending"));
             }
         }
@@ -238,7 +238,8 @@ impl Agent {
         if reply.status < 300 {
             dialog.confirmed = true;
             if let Ok(cseq) = request.headers.cseq() {
-                dialog.unacknowledged.push(Unacknowledged::new(now, cseq.number, bytes));
+                let offers = request.body.is_empty() && reply.body.is_some();
+                dialog.unacknowledged.push(Unacknowledged::new(now, cseq.number, bytes, offers));
             }
         } else if !dialog.confirmed {
             self.dialogs.remove(&id);
@@ -335,10 +336,14 @@ impl Agent {
         let Some(id) = to.tag().and_then(|tag| self.find_dialog(headers, tag)) else { return };
         let Some(dialog) = self.dialogs.get_mut(&id) else { return };
         let Some(place) = dialog.unacknowledged.iter().position(|answer| answer.cseq == cseq.number) else { return };
-        dialog.unacknowledged.remove(place);
+        let response = dialog.unacknowledged.remove(place);
         match dialog.ending.take() {
             Some(reason) => self.end(now, id, reason),
-            None => self.event(Event::Acknowledged { dialog: id, body: ack.body.clone() }),
+            None => {
+                // an ACK cannot be refused, but what is no session description is no answer
+                let body = || if check_body(ack).is_ok() { ack.body.clone() } else { Vec::new() };
+                self.event(Event::Acknowledged { dialog: id, answer: response.offers.then(body) });
+            }
         }
     }
 

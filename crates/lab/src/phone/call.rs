@@ -38,6 +38,8 @@ pub struct Reoffer {
     pub direction: Option<galene_sips::sdp::Direction>,
     /// Offers new keys instead of the old ones.
     pub new_keys: bool,
+    /// Makes no offer, and answers the other side's in the ACK; with `new_keys`, as another phone would.
+    pub late: bool,
     /// Changes the description's text before it is sent: what is replaced, by what.
     pub replace: Vec<(String, String)>,
 }

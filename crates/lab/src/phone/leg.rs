@@ -44,8 +44,20 @@ struct Talking {
     direction: Direction,
     commands: mpsc::UnboundedSender<Command>,
     ended: watch::Sender<Option<Ended>>,
-    reinviting: Option<(TransactionKey, Direction, Reinvited)>,
+    reinviting: Option<Reinviting>,
 }
+
+/// A re-INVITE of ours under way.
+struct Reinviting {
+    key: TransactionKey,
+    direction: Direction,
+    /// It has no offer; with this, our answer takes no old key.
+    late: Option<NewKeys>,
+    reply: Reinvited,
+}
+
+/// Whether keys are new, though the other side's is an old one.
+type NewKeys = bool;
 
 /// What a description of theirs comes to.
 struct Settled {
@@ -68,8 +80,8 @@ impl Leg {
             let _ = reply.send(Err(failed(0, format!("{how:?}"))));
         }
         if let Some(talking) = self.talking {
-            if let Some((_, _, reply)) = talking.reinviting {
-                let _ = reply.send(Err(failed(0, format!("{how:?}"))));
+            if let Some(reinviting) = talking.reinviting {
+                let _ = reinviting.reply.send(Err(failed(0, format!("{how:?}"))));
             }
             talking.ended.send_replace(Some(how));
         }
@@ -120,10 +132,10 @@ impl Leg {
     }
 
     /// Chooses from their offer.
-    fn choose(&self, audio: &AudioOffer, random: &mut dyn Random) -> Outcome<Settled> {
+    fn choose(&self, audio: &AudioOffer, new_keys: NewKeys, random: &mut dyn Random) -> Outcome<Settled> {
         let known = audio.cryptos.iter().find(|line| {
             let before = self.talking.as_ref().and_then(|talking| talking.keys.as_ref());
-            before.is_some_and(|(_, theirs)| theirs.key.equals(line.key.expose()))
+            !new_keys && before.is_some_and(|(_, theirs)| theirs.key.equals(line.key.expose()))
         });
         let wanted =
             |line: &&CryptoAttribute| Suite::parse(&line.suite).is_some_and(|s| self.media.suites.contains(&s));
@@ -219,14 +231,13 @@ impl Worker {
             }
             let _ = reply.send(answered.map_err(|failure| failed(0, failure)));
         } else if let Some(talking) = &mut leg.talking
-            && talking.reinviting.as_ref().is_some_and(|(own, ..)| *own == key)
-            && let Some((_, direction, reply)) = talking.reinviting.take()
+            && let Some(reinviting) = talking.reinviting.take_if(|reinviting| reinviting.key == key)
         {
             let result = match response.status {
                 300.. => Err(refused),
-                _ => self.change_accepted(dialog, direction, &response.body).map_err(|failure| failed(0, failure)),
+                _ => self.change_accepted(dialog, &reinviting, &response.body).map_err(|failure| failed(0, failure)),
             };
-            let _ = reply.send(result);
+            let _ = reinviting.reply.send(result);
         }
     }
 
@@ -234,7 +245,7 @@ impl Worker {
     fn answered(&mut self, dialog: DialogId, body: &[u8], rtp: UdpSocket, rtcp: UdpSocket) -> Outcome<Call> {
         let audio = description::read(body)?;
         let leg = self.legs.get(&dialog).ok_or("the call is gone")?;
-        let settled = if leg.late { leg.choose(&audio, &mut self.random)? } else { leg.accept(&audio)? };
+        let settled = if leg.late { leg.choose(&audio, false, &mut self.random)? } else { leg.accept(&audio)? };
         let text = leg.late.then(|| leg.answer(&settled));
         if let Some(text) = text {
             self.agent.ack(Instant::now(), dialog, Some(Body::sdp(&text)));
@@ -308,7 +319,7 @@ impl Worker {
     async fn answer_call(&mut self, dialog: DialogId, body: &[u8]) -> Outcome<(Call, String)> {
         let audio = description::read(body)?;
         let (leg, rtp, rtcp) = self.new_leg(self.options.media.clone()).await?;
-        let settled = leg.choose(&audio, &mut self.random)?;
+        let settled = leg.choose(&audio, false, &mut self.random)?;
         let text = leg.answer(&settled);
         self.legs.insert(dialog, leg);
         let call = self.start(dialog, settled, String::from_utf8_lossy(body).into_owned(), rtp, rtcp)?;
@@ -331,7 +342,7 @@ impl Worker {
         if body.is_empty() {
             return Err("a re-INVITE without an offer".into());
         }
-        let settled = leg.choose(&description::read(body)?, &mut self.random)?;
+        let settled = leg.choose(&description::read(body)?, false, &mut self.random)?;
         let text = leg.answer(&settled);
         self.apply(dialog, settled)?;
         Ok(text)
@@ -361,10 +372,11 @@ impl Worker {
         for (what, by) in &reoffer.replace {
             text = text.replace(what, by);
         }
-        let body = Some(Body::sdp(&text));
+        let body = (!reoffer.late).then(|| Body::sdp(&text));
         match self.agent.request(Instant::now(), dialog, Method::INVITE, body, &Headers::new()) {
             Ok(key) => {
-                talking.reinviting = Some((key, direction, reply));
+                let late = reoffer.late.then_some(reoffer.new_keys);
+                talking.reinviting = Some(Reinviting { key, direction, late, reply });
                 leg.offered = cryptos;
             }
             Err(error) => {
@@ -373,10 +385,18 @@ impl Worker {
         }
     }
 
-    fn change_accepted(&mut self, dialog: DialogId, offered: Direction, body: &[u8]) -> Outcome<String> {
+    fn change_accepted(&mut self, dialog: DialogId, reinviting: &Reinviting, body: &[u8]) -> Outcome<String> {
+        let audio = description::read(body)?;
         let leg = self.legs.get(&dialog).ok_or("the call is gone")?;
-        let mut settled = leg.accept(&description::read(body)?)?;
-        settled.direction = settled.direction.and(offered);
+        let mut settled = match reinviting.late {
+            None => leg.accept(&audio)?,
+            Some(new_keys) => leg.choose(&audio, new_keys, &mut self.random)?,
+        };
+        settled.direction = settled.direction.and(reinviting.direction);
+        if reinviting.late.is_some() {
+            let text = leg.answer(&settled);
+            self.agent.ack(Instant::now(), dialog, Some(Body::sdp(&text)));
+        }
         self.apply(dialog, settled)?;
         Ok(String::from_utf8_lossy(body).into_owned())
     }

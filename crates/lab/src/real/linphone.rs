@@ -85,6 +85,8 @@ pub struct LinphoneConfig<'a> {
     pub codecs: &'a [PhoneCodec],
     /// Whether it answers every call at once.
     pub answers: bool,
+    /// Whether its INVITEs have no offer, so that it answers one in its ACK.
+    pub late_offer: bool,
 }
 
 /// A running Linphone.
@@ -297,12 +299,12 @@ fn configuration(config: &LinphoneConfig<'_>) -> Result<String> {
         Encryption::Srtp => "srtp",
         Encryption::Zrtp => "zrtp",
     };
-    let mandatory = u8::from(config.mandatory);
+    let (mandatory, late_offer) = (u8::from(config.mandatory), u8::from(config.late_offer));
     let uuid = run(std::process::Command::new("cat").arg("/proc/sys/kernel/random/uuid"))?;
     let mut text = format!(
         "[sip]\ndefault_proxy=0\nmedia_encryption={encryption}\nmedia_encryption_mandatory={mandatory}\n\
          root_ca={ca_file}\nverify_server_certs=1\nverify_server_cn=1\n\
-         sip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-1\nuse_ipv6=0\n\
+         sdp_200_ack={late_offer}\nsip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-1\nuse_ipv6=0\n\
          [proxy_0]\nreg_proxy=<sip:{domain}:{port};transport=tls>\nreg_identity=sip:{user}@{domain}\n\
          reg_expires=3600\nreg_sendregister=1\npublish=0\navpf=0\nquality_reporting_enabled=0\n\
          [auth_info_0]\nusername={user}\npasswd={password}\nrealm={domain}\ndomain={domain}\n\

@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("kamailio", "kamailio kamailio-extra-modules kamailio-outbound-modules kamailio-tls-modules"),
     ("linphonec", "linphone-cli"),
     ("nft", "nftables"),
+    ("sipp", "sip-tester"),
     ("sox", "sox"),
 ];
 

@@ -42,6 +42,8 @@ pub struct PhoneSettings {
     pub codec: PhoneCodec,
     /// Whether it answers calls at once.
     pub answers: bool,
+    /// Whether it calls without an offer.
+    pub late_offer: bool,
 }
 
 impl Rig {
@@ -118,6 +120,7 @@ impl Rig {
                 mandatory: settings.mandatory,
                 codecs: &[settings.codec],
                 answers: settings.answers,
+                late_offer: settings.late_offer,
             },
         )?;
         phone.wait_registered()?;

@@ -87,6 +87,101 @@ fn a_second_offer_before_the_first_is_answered_is_refused() {
     }
 }
 
+/// A call from a stranger, who sent no offer: the dialog, its INVITE, and the To of his next requests.
+fn without_an_offer(world: &mut World) -> (DialogId, TransactionKey, String) {
+    let invite = raw("INVITE", "<sip:gateway@example.org>", "x", 1, "Contact: <sip:s@198.51.100.7>\r\n", "");
+    world.inject(GATEWAY, &invite);
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    (dialog, key, to)
+}
+
+/// A request of that stranger in the call, in a transaction of its own.
+fn next(method: &str, to: &str, cseq: u32, extra: &str, body: &str) -> String {
+    raw(method, to, "x", cseq, extra, body).replace("z9hG4bKpx", &format!("z9hG4bKp{cseq}"))
+}
+
+const SDP: &str = "Contact: <sip:s@198.51.100.7>\r\nContent-Type: application/sdp\r\n";
+
+#[test]
+fn while_our_offer_waits_for_the_ack_no_other_is_taken_or_made() {
+    let mut world = World::registered(50);
+    let (dialog, key, to) = without_an_offer(&mut world);
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
+    world.deliver();
+    for (cseq, method) in [(2, "UPDATE"), (3, "INVITE")] {
+        let offer = next(method, &to, cseq, SDP, "v=0\r\n");
+        assert_eq!(world.ask(&offer).unwrap().status, 491, "{method} (RFC 3261 §14.2, RFC 3311 §5.2)");
+    }
+    assert_eq!(reinvite(&mut world, GATEWAY, dialog), Err(RequestError::Pending));
+    assert_eq!(world.take(GATEWAY), [], "nothing is handed up");
+    world.inject(GATEWAY, &next("UPDATE", &to, 4, "", ""));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]), "one without an offer only refreshes");
+    world.inject(GATEWAY, &raw("ACK", &to, "x", 1, "Content-Type: application/sdp\r\n", "answer"));
+    let events = world.take(GATEWAY);
+    assert!(matches!(&events[..], [Event::Acknowledged { answer: Some(body), .. }] if body == b"answer"), "{events:?}");
+    world.inject(GATEWAY, &next("UPDATE", &to, 5, SDP, "v=0\r\n"));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
+}
+
+#[test]
+fn a_2xx_with_an_answer_leaves_the_dialog_open_for_the_next_offer() {
+    let mut world = World::registered(51);
+    world.inject(GATEWAY, &raw_invite("x"));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("answer"));
+    world.inject(GATEWAY, &next("UPDATE", &to, 2, SDP, "v=0\r\n"));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
+}
+
+#[test]
+fn the_ack_of_an_answer_is_not_taken_for_that_of_an_offer_that_followed() {
+    let mut world = World::registered(54);
+    world.inject(GATEWAY, &raw_invite("x"));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("answer"));
+    world.inject(GATEWAY, &next("INVITE", &to, 2, "", ""));
+    let Some(Event::ReInvite { key, .. }) = world.take(GATEWAY).pop() else { panic!("no re-INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
+    world.inject(GATEWAY, &next("ACK", &to, 1, "", ""));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Acknowledged { answer: None, .. }]));
+    world.inject(GATEWAY, &next("ACK", &to, 2, "Content-Type: application/sdp\r\n", "v=0\r\n"));
+    assert!(matches!(&world.take(GATEWAY)[..], [Event::Acknowledged { answer: Some(body), .. }] if body == b"v=0\r\n"));
+}
+
+#[test]
+fn a_body_of_an_ack_that_is_no_session_description_is_no_answer() {
+    for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: application/sdp\r\nContent-Encoding: gzip\r\n"] {
+        let mut world = World::registered(52);
+        let (_, key, to) = without_an_offer(&mut world);
+        world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
+        world.inject(GATEWAY, &raw("ACK", &to, "x", 1, kind, "v=0\r\n"));
+        let events = world.take(GATEWAY);
+        assert!(
+            matches!(&events[..], [Event::Acknowledged { answer: Some(body), .. }] if body.is_empty()),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn an_early_dialog_takes_an_update_that_refreshes_it_and_none_that_offers() {
+    let mut world = World::registered(53);
+    world.inject(GATEWAY, &raw_invite("x"));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(180, "Ringing"));
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    let refused = world.ask(&next("UPDATE", &to, 2, SDP, "v=0\r\n")).unwrap();
+    assert_eq!(refused.status, 500, "the offer of the INVITE has no answer yet (RFC 3311 §5.2)");
+    assert!(refused.headers.get("Retry-After").unwrap().parse::<u32>().unwrap() <= 10);
+    world.inject(GATEWAY, &next("UPDATE", &to, 3, "Contact: <sip:moved@198.51.100.8>\r\n", ""));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
+    let target = world.agents[GATEWAY].dialogs[&dialog].target.to_string();
+    assert_eq!(target, "sip:moved@198.51.100.8", "the target is refreshed");
+}
+
 #[test]
 fn a_cancelled_change_leaves_the_call_up() {
     let mut world = World::registered(44);
