@@ -231,7 +231,8 @@ async fn whoever_is_not_let_in_gets_the_right_answer() {
     scene.answered(Codec::Opus).await.bye().await;
     scene.members_become(1, SOON).await;
     assert_eq!(op.participants().into_values().collect::<Vec<_>>(), [OPERATOR.0]);
-    let in_full = crowd[0].participants().into_values().filter(|name| name.starts_with("Phone") || name.starts_with('☎'));
+    let in_full =
+        crowd[0].participants().into_values().filter(|name| name.starts_with("Phone") || name.starts_with('☎'));
     assert_eq!(in_full.collect::<Vec<_>>(), [""; 0]);
 }
 
@@ -359,7 +360,10 @@ async fn galene_frozen_for_nine_seconds_costs_nine_seconds_of_sound() {
                 scene.server.freeze(false).unwrap();
                 let begun = Instant::now();
                 both_hear(&call, &peer, SOON, "after").await;
-                println!("{codec:?}, {seconds} s: both are heard after {:?}, a second of measuring included", begun.elapsed());
+                println!(
+                    "{codec:?}, {seconds} s: both are heard after {:?}, a second of measuring included",
+                    begun.elapsed()
+                );
                 sleep(3 * SECOND).await;
                 both_hear(&call, &peer, 3 * SECOND, "still").await;
             }
@@ -369,6 +373,30 @@ async fn galene_frozen_for_nine_seconds_costs_nine_seconds_of_sound() {
         assert!(!scene.gateway.output().contains("lost the conference server"), "the connections outlast it");
         call.bye().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_media_path_costs_the_time_that_it_is_dead() {
+    let scene = Scene::start("path").await;
+    let peer = scene.server.peer("Bob").await.unwrap();
+    let call = scene.answered(Codec::Opus).await;
+    let acting = async {
+        both_hear(&call, &peer, SOON, "before").await;
+        scene.server.lose_media(true).unwrap();
+        // 35 s: the server notices too, asks for a new offer of ours and makes one of its own
+        sleep(Duration::from_secs(if full() { 35 } else { 4 })).await;
+        scene.server.lose_media(false).unwrap();
+        let begun = Instant::now();
+        both_hear(&call, &peer, SOON, "after").await;
+        println!("both are heard after {:?}, a second of measuring included", begun.elapsed());
+        sleep(5 * SECOND).await;
+        both_hear(&call, &peer, 3 * SECOND, "still").await;
+    };
+    let talking = async { tokio::join!(peer.publish(tone(1000.0, 90)), call.speak(tone(440.0, 90))) };
+    tokio::select! { _ = talking => panic!("too slow"), () = acting => {} }
+    call.bye().await;
+    peer.leave().await;
+    scene.nothing_is_left().await;
 }
 
 /// Longer than anybody's patience with a silent connection.
@@ -451,7 +479,8 @@ async fn however_a_call_ends_nothing_of_it_is_left() {
     let scene = Scene::start("ghosts").await;
     let idle = scene.sockets();
     let config = scene.directory.path().join("config.toml").display().to_string();
-    for how in ["the phone hangs up", "the administrator ends it", "it is given up while it is set up", "both at once"] {
+    for how in ["the phone hangs up", "the administrator ends it", "it is given up while it is set up", "both at once"]
+    {
         let begun = scene.answered(Codec::Opus).await;
         assert_eq!(scene.server.members().await.unwrap(), 2, "the listening client and the phone");
         match how {

@@ -3,7 +3,7 @@
 //!
 //! | galene-sip (ed7bed1) | here |
 //! |---|---|
-//! | somebody who talks already is not heard by a call whose setup took a second | [`who_talks_already_is_heard_however_long_the_setup_takes`]; over sockets `tests/galene.rs`: `who_talks_already_is_heard_by_every_call` |
+//! | somebody who talks already is not heard by a call whose setup took a second | [`who_talks_already_is_heard_however_long_the_setup_takes`]; over sockets `tests/galene.rs`: `who_talks_already_is_heard_by_every_call`; who begins at that moment: `crates/lab/tests/group_client.rs`: `who_begins_to_talk_while_we_join_is_heard` |
 //! | a talker whose clock is 1000 ppm off falls silent for good after 40 s | [`clocks_1000_ppm_off_are_heard_for_five_minutes_in_both_directions`] |
 //! | a group of 8 or more members never answers | [`a_group_of_fifty_members_of_whom_ten_talk_is_joined_and_heard`]; over sockets `tests/galene.rs`: `a_group_of_fifty_members_answers` |
 //! | the process dies when Galène is frozen for 8 s and goes on | [`a_galene_that_was_frozen_for_nine_seconds_is_heard_again_and_nothing_ends`]; `tests/galene.rs`: `galene_frozen_for_nine_seconds_costs_nine_seconds_of_sound` |

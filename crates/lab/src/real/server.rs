@@ -15,7 +15,9 @@ use super::program::Scratch;
 use super::{Context, Failure, Result};
 use crate::certificates::{Authority, Identity, Tls, server_name};
 use crate::group_peer::{GroupPeer, JoinOptions};
-use crate::group_server::{GroupCodec, GroupDescription, GroupServer, GroupServerOptions, MESSAGE, OBSERVE, OP, PRESENT};
+use crate::group_server::{
+    GroupCodec, GroupDescription, GroupServer, GroupServerOptions, MESSAGE, OBSERVE, OP, PRESENT,
+};
 
 /// The name in the server's certificate.
 pub const HOST: &str = "galene.lab.example";
