@@ -22,8 +22,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(65);
 /// How long the server may take to let us in or not.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Pause before our stream is offered again after it failed for a reason that is not ours.
-const REPUBLISH_AFTER: Duration = Duration::from_secs(5);
+/// Pause before our stream is offered again after it failed for a reason that is not ours, and before a talker's stream that
+/// failed is asked for again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// When we ask for sound a second time after Galène refused a stream of which we knew nothing. It does so with a stream that
 /// has no packet yet, and forgets to offer that later to whoever joined between the talker's offer and his first packet:
@@ -339,7 +340,7 @@ impl Client {
             Incoming::Abort { id } => {
                 if self.up.is_some() && self.find(&id) == self.up {
                     self.end_up(true);
-                    self.publish_at = Some(now + REPUBLISH_AFTER);
+                    self.publish_at = Some(now + RETRY_AFTER);
                 }
             }
         }
@@ -511,11 +512,14 @@ impl Client {
         }
         if talker.is_none() {
             self.codec_refused |= refused;
-            self.publish_at = (!refused).then_some(now + REPUBLISH_AFTER);
+            self.publish_at = (!refused).then_some(now + RETRY_AFTER);
             self.end_up(true);
         } else {
             self.send(&Outgoing::Abort { id: &name });
             self.end_named(&name);
+            if !refused {
+                self.ask_again_at = Some(now + RETRY_AFTER);
+            }
         }
     }
 

@@ -340,6 +340,26 @@ fn a_lost_path_is_repaired_by_both_sides_means_until_it_is_back() {
 }
 
 #[test]
+fn a_talker_whose_stream_failed_is_asked_for_again() {
+    let mut world = World::joined(Role::Listen);
+    world.talker("stream", "bob");
+    world.run(SECOND);
+    world.said.clear();
+    world.far.get_mut("stream").unwrap().link.close(world.now);
+    world.run(6 * SECOND);
+    assert_eq!(world.said_of("abort").len(), 1, "without a word in 5 s");
+    assert!(world.said_of("request").is_empty());
+    world.run(5 * SECOND);
+    assert_eq!(world.said_of("request").len(), 1);
+    world.talker("stream", "bob");
+    world.run(SECOND);
+    world.talk("stream", 0, 5);
+    assert_eq!(world.audio().len(), 5);
+    world.run(20 * SECOND);
+    assert_eq!(world.said_of("request").len(), 1, "once");
+}
+
+#[test]
 fn a_connection_closed_without_a_word_is_replaced() {
     let mut world = World::publishing();
     let name = world.far.keys().next().unwrap().clone();

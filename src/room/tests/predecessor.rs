@@ -9,6 +9,7 @@
 //! | the process dies when Galène is frozen for 8 s and goes on | [`a_galene_that_was_frozen_for_nine_seconds_is_heard_again_and_nothing_ends`]; `tests/galene.rs`: `galene_frozen_for_nine_seconds_costs_nine_seconds_of_sound` |
 //! | the process dies when the connection ends while a stream begins | [`a_connection_that_ends_while_a_stream_begins_ends_nothing_else`] |
 //! | a refused join (password, permission, codec) leaves the caller without an answer | `membership.rs`, `told.rs`, `refusal.rs`; `tests/galene.rs`: `whoever_is_not_let_in_gets_the_right_answer` |
+//! | a failed look-up tells an unknown caller the resolver's address | `membership.rs`: `what_a_caller_is_told_names_no_host`; `tests/galene.rs`: `whoever_is_not_let_in_gets_the_right_answer` |
 //! | packets of strangers are played to the group | `attacks.rs`; over sockets `tests/hostile_media.rs` |
 //! | of 100 INVITEs at once 91 are lost | `tests/galene.rs`: `a_hundred_calls_at_once_are_all_answered` |
 //! | Galène black-holed: the call stays in silence for ever | [`a_galene_that_is_silent_for_ever_ends_the_calls_in_the_end`], `galene_away.rs`; `tests/galene.rs`: `galene_silent_for_75_seconds_is_left_and_found_again` |
@@ -133,7 +134,7 @@ fn a_galene_that_is_silent_for_ever_ends_the_calls_in_the_end() {
     let silent = world.now;
     world.run(210 * SECOND);
     for number in [1, 2] {
-        let gone = EndReason::GroupGone("the group could not be joined in time: does not answer".to_owned());
+        let gone = EndReason::GroupGone("it did not come back in time".to_owned());
         assert_eq!(world.ended(number), Some(gone));
     }
     // 65 s without a sign of life, then two minutes of trying
