@@ -1,5 +1,6 @@
 //! What the dialogs hear from a room, in words that people get to read.
 
+use super::refusal::JoinRefused;
 use crate::units::CallNumber;
 
 /// What a dialog hears from its room.
@@ -24,15 +25,6 @@ pub enum RoomEvent {
         /// Why.
         reason: EndReason,
     },
-}
-
-/// Why the group does not let a phone in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRefused {
-    /// The SIP status that says it best.
-    pub sip_status: u16,
-    /// One sentence for the log.
-    pub reason: String,
 }
 
 /// Why a leg ended.

@@ -5,6 +5,7 @@
 
 use super::hearing::{Hearing, Voice};
 use super::link::{Link, LinkReport};
+use super::notice::Notice;
 use super::uplink::Uplink;
 use super::{Channel, EndReason};
 use crate::audio::{Codec, CodecError, Encoder, Limiter};
@@ -101,6 +102,10 @@ pub(super) struct Leg {
     pub(super) packets: VecDeque<(Channel, SocketAddr, Sealed)>,
     /// The dialog was told to answer.
     pub(super) answered: bool,
+    /// What is known of the group's permission to speak.
+    may_present: bool,
+    /// People were told that the phone is not heard.
+    told_unheard: bool,
     call: CallNumber,
     codec: PhoneCodec,
     protector: Protector,
@@ -157,6 +162,8 @@ impl Leg {
             voice: Voice::new(setup.codec.codec),
             packets: VecDeque::new(),
             answered: false,
+            may_present: true,
+            told_unheard: false,
             call: setup.call,
             codec: setup.codec,
             protector: setup.protector,
@@ -236,14 +243,32 @@ impl Leg {
         self.uplink.pause();
     }
 
-    pub(super) fn mute(&mut self, by: &str) {
-        tracing::info!(call = %self.call, by, "muted by an operator of the group");
-        self.muted = true;
+    /// The call was answered: who is not heard has to be known.
+    pub(super) fn note_answered(&mut self) -> Option<Notice> {
+        let heard = self.link.is_publishing();
+        self.told_unheard = !heard;
+        (!heard).then_some(if self.may_present { Notice::NotHeard } else { Notice::ListensOnly })
     }
 
-    /// A new stream to Galène begins at a low sequence number again.
-    pub(super) fn uplink_restarted(&mut self) {
+    /// An operator asked for silence. A browser's user could speak again at his own wish; a phone cannot.
+    pub(super) fn mute(&mut self, by: String) -> Option<Notice> {
+        (!std::mem::replace(&mut self.muted, true)).then_some(Notice::Muted { by })
+    }
+
+    /// The group's permissions may have changed. Being allowed to speak anew ends being muted.
+    pub(super) fn note_permissions(&mut self) -> Option<Notice> {
+        let may = self.link.may_present()?;
+        let could = std::mem::replace(&mut self.may_present, may);
+        self.muted &= could || !may;
+        let told = self.answered && could && !may;
+        self.told_unheard |= told;
+        told.then_some(Notice::ListensOnly)
+    }
+
+    /// A new stream to Galène begins, at a low sequence number again.
+    pub(super) fn publishing_began(&mut self) -> Option<Notice> {
         self.uplink.restart();
+        std::mem::take(&mut self.told_unheard).then_some(Notice::Heard)
     }
 
     pub(super) fn listens_at(&self, rate: SampleRate) -> bool {

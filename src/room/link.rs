@@ -1,10 +1,12 @@
 //! One client in the group, kept there: opens its WebSocket, joins, comes back after a break, leaves cleanly.
 //!
-//! In: what happens to the WebSocket and what the Galène client says. Out: [`LinkEvent`]s. A kick or a refusal is final;
-//! everything else is tried again with back-off until [`super::GALENE_PATIENCE`] is over.
+//! In: what happens to the WebSocket and what the Galène client says. Out: [`LinkEvent`]s. A kick is final, and so is a
+//! refusal that will not pass; everything else is tried again with back-off until [`super::GALENE_PATIENCE`] is over.
 
-use super::{GALENE_PATIENCE, JOIN_PATIENCE, JoinRefused, Output, RoomConfig};
-use crate::galene::{self, Client, ClientConfig, Credentials, Event, Role};
+use super::notice::brief;
+use super::refusal::{self, JoinRefused};
+use super::{GALENE_PATIENCE, JOIN_PATIENCE, Output, RoomConfig};
+use crate::galene::{self, Client, ClientConfig, Credentials, Event, NoticeLevel, Role};
 use crate::units::{CallNumber, Random};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ pub enum ConnectionId {
 /// What a client is doing, for `status` and `calls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkReport {
-    /// The name in the group.
+    /// The name in the group, as the server gave it to us.
     pub participant: String,
     /// `connecting`, `joined`, `publishing`, `muted` (by the room) or `away`.
     pub state: &'static str,
@@ -74,7 +76,11 @@ enum State {
 
 pub(super) struct Link {
     id: ConnectionId,
+    /// The name that we ask for …
     participant: String,
+    /// … and the one that we have: a token may have a name of its own.
+    known_as: String,
+    renamed: bool,
     role: Role,
     credentials: Credentials,
     state: State,
@@ -97,7 +103,9 @@ impl Link {
     fn new(now: Instant, id: ConnectionId, participant: String, role: Role, config: &RoomConfig) -> Self {
         Link {
             id,
+            known_as: participant.clone(),
             participant,
+            renamed: false,
             role,
             credentials: config.credentials.duplicate(),
             state: State::Connecting,
@@ -129,7 +137,10 @@ impl Link {
     pub(super) fn failed(&mut self, now: Instant, why: &str, refused: bool) {
         match (&self.state, refused) {
             (State::Over, _) => {}
-            (_, true) => self.refuse(JoinRefused { sip_status: 480, reason: why.to_owned() }),
+            (_, true) => {
+                tracing::warn!(participant = self.known_as, why, "the group cannot be joined");
+                self.refuse(refusal::unreachable("the conference cannot be joined"));
+            }
             (_, false) => {
                 if let State::Up { client, .. } = &mut self.state {
                     client.handle_closed(now, why); // closes its sockets
@@ -153,7 +164,16 @@ impl Link {
             State::Up { .. } | State::Connecting => {}
         }
         self.last_trouble = why.to_owned();
-        self.away_since.get_or_insert(now);
+        if self.away_since.is_none() {
+            self.away_since = Some(now);
+            let (participant, patience_s) = (&self.known_as, GALENE_PATIENCE.as_secs());
+            tracing::warn!(
+                participant,
+                why,
+                patience_s,
+                "lost the conference server; the calls stay, trying to rejoin"
+            );
+        }
         let wait = BACK_OFF[self.tries.min(BACK_OFF.len() - 1)];
         self.tries += 1;
         self.state = State::Waiting { until: now + wait };
@@ -185,6 +205,23 @@ impl Link {
         }
     }
 
+    /// The name in the group.
+    pub(super) fn known_as(&self) -> &str {
+        &self.known_as
+    }
+
+    /// Whether the group lets the client speak; `None` while that is not known.
+    pub(super) fn may_present(&self) -> Option<bool> {
+        match &self.state {
+            State::Up { client, joined: Some(_), .. } => Some(client.may_present()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_publishing(&self) -> bool {
+        matches!(self.state, State::Up { publishing: true, .. })
+    }
+
     pub(super) fn has_joined(&self) -> bool {
         matches!(self.state, State::Up { joined: Some(_), .. })
     }
@@ -211,7 +248,7 @@ impl Link {
             State::Up { .. } => "joined",
             State::Waiting { .. } | State::Over => "away",
         };
-        LinkReport { participant: self.participant.clone(), state }
+        LinkReport { participant: self.known_as.clone(), state }
     }
 
     /// Leaves the group with a proper goodbye.
@@ -240,9 +277,11 @@ impl Link {
             _ => {}
         }
         if self.patience_ends().is_some_and(|end| end <= now) && !matches!(self.state, State::Over) {
-            let reason = format!("the conference server could not be reached: {}", self.last_trouble);
+            let (participant, why) = (&self.known_as, &self.last_trouble);
+            tracing::warn!(participant, why, "the group could not be joined in time");
             self.output(Output::CloseWebSocket(self.id, 1000));
-            self.refuse(JoinRefused { sip_status: 480, reason });
+            let told = if self.ever_joined { "it did not come back in time" } else { "the conference does not answer" };
+            self.refuse(refusal::unreachable(told));
         }
     }
 
@@ -295,30 +334,39 @@ impl Link {
                 Some(galene::Output::CloseWebSocket { .. }) => continue,
             };
             match event {
-                Event::Joined { .. } => {
+                Event::Joined { ref username, .. } => {
                     *joined = Some(now);
-                    self.ever_joined = true;
-                    self.away_since = None;
+                    if !username.is_empty() {
+                        self.known_as.clone_from(username);
+                    }
                     if matches!(self.role, Role::Speak) {
                         *publish_by = Some(now + PUBLISH_PATIENCE);
                         client.publish(now);
                     }
+                    if let Some(since) = self.away_since.take().filter(|_| self.ever_joined) {
+                        let (participant, after_ms) = (&self.known_as, now.duration_since(since).as_millis());
+                        tracing::info!(participant, after_ms, "back in the group");
+                    }
+                    self.ever_joined = true;
                     self.events.push_back(LinkEvent::Client(event));
                 }
                 Event::Publishing(now_publishing) => {
                     *publishing = now_publishing;
                     self.events.push_back(LinkEvent::Client(event));
                 }
-                Event::JoinFailed { ref message, .. } => {
-                    let reason = format!("the group refuses the caller: {message}");
+                Event::JoinFailed { error, message } => self.join_failed(now, error.as_deref(), &message),
+                Event::CodecRefused { source: None } => {
+                    let remedy = "have the codecs of the group contain \"opus\"";
+                    tracing::warn!(participant = self.known_as, remedy, "the group does not speak Opus");
                     self.output(Output::CloseWebSocket(self.id, 1000));
-                    self.refuse(JoinRefused { sip_status: join_status(message), reason });
+                    self.refuse(refusal::without_opus());
                 }
+                Event::Notice { level, message } => self.server_says(level, &message),
                 Event::Left => {}
                 Event::Kicked { message } => {
                     self.output(Output::CloseWebSocket(self.id, 1000));
                     self.state = State::Over;
-                    self.events.push_back(LinkEvent::Kicked(message));
+                    self.events.push_back(LinkEvent::Kicked(brief(&message)));
                 }
                 Event::Gone { reason } => {
                     self.output(Output::CloseWebSocket(self.id, 1000));
@@ -328,14 +376,26 @@ impl Link {
             }
         }
     }
-}
 
-/// The SIP status for a `joined fail` (notes of Galène's own texts: locked, full, closed, not authorised).
-fn join_status(message: &str) -> u16 {
-    let message = message.to_ascii_lowercase();
-    match () {
-        () if message.contains("too many") => 486,
-        () if message.contains("not authorised") || message.contains("locked") || message.contains("taken") => 403,
-        () => 480,
+    fn join_failed(&mut self, now: Instant, error: Option<&str>, message: &str) {
+        self.output(Output::CloseWebSocket(self.id, 1000));
+        if error == Some(refusal::NAME_TAKEN) && !std::mem::replace(&mut self.renamed, true) {
+            self.participant.push_str(" (2)");
+            self.state = State::Connecting;
+            return self.output(Output::OpenWebSocket(self.id));
+        }
+        let verdict = refusal::read(error, message);
+        match verdict.passing && self.ever_joined {
+            true => self.lose(now, &verdict.refused.reason),
+            false => self.refuse(verdict.refused),
+        }
+    }
+
+    fn server_says(&self, level: NoticeLevel, message: &str) {
+        let (participant, message) = (&self.known_as, brief(message));
+        match level {
+            NoticeLevel::Error => tracing::warn!(participant, message, "the conference server reports an error"),
+            NoticeLevel::Warning => tracing::warn!(participant, message, "the conference server warns"),
+        }
     }
 }

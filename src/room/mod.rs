@@ -17,13 +17,16 @@ mod event;
 mod hearing;
 mod leg;
 mod link;
+mod notice;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod uplink;
 
-pub use event::{EndReason, JoinRefused, RoomEvent};
+pub use event::{EndReason, RoomEvent};
 pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
+pub use refusal::JoinRefused;
 
 use crate::galene;
 use crate::srtp::{Protector, Sealed, Unprotector};
@@ -31,6 +34,7 @@ use crate::units::{CallNumber, Random, WallClock};
 use hearing::Hearing;
 use leg::{Leg, LegEvent};
 use link::{Link, LinkEvent};
+use notice::Notice;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -190,6 +194,12 @@ impl Room {
         local: SocketAddr,
     ) {
         self.with_client(now, connection, |client| client.socket_opened(now, stream, local));
+        self.pump(now);
+    }
+
+    /// A socket asked for by [`Output::OpenSocket`] could not be bound.
+    pub fn socket_failed(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, why: &str) {
+        self.with_client(now, connection, |client| client.socket_failed(now, stream, why));
         self.pump(now);
     }
 
@@ -370,9 +380,7 @@ impl Room {
 
     /// Moves what the links have to say to where it belongs.
     fn pump(&mut self, now: Instant) {
-        while let Some(event) = self.listener.as_mut().and_then(|link| link.poll(now)) {
-            self.listener_event(now, event);
-        }
+        self.pump_listener(now);
         let calls: Vec<CallNumber> = self.legs.keys().copied().collect();
         for call in calls {
             while let Some(event) = self.legs.get_mut(&call).and_then(|leg| leg.link.poll(now)) {
@@ -386,6 +394,23 @@ impl Room {
             }
         }
         self.announce_ready(now);
+        self.pump_listener(now); // which was told of the phones meanwhile
+    }
+
+    fn pump_listener(&mut self, now: Instant) {
+        while let Some(event) = self.listener.as_mut().and_then(|link| link.poll(now)) {
+            self.listener_event(now, event);
+        }
+    }
+
+    /// Tells people about a phone: in the log, and in the group's chat if the gateway may write there.
+    fn tell(&mut self, now: Instant, call: CallNumber, notice: Option<Notice>) {
+        let (Some(notice), Some(leg)) = (notice, self.legs.get(&call)) else { return };
+        let sentence = notice.sentence(leg.link.known_as());
+        tracing::info!(%call, "{sentence}");
+        if let Some(client) = self.listener.as_mut().and_then(Link::client).filter(|client| client.may("message")) {
+            client.chat(now, None, &sentence);
+        }
     }
 
     fn listener_event(&mut self, now: Instant, event: LinkEvent) {
@@ -396,6 +421,10 @@ impl Room {
             }
             LinkEvent::Client(galene::Event::StreamEnded { stream }) => self.hearing.forget_stream(stream),
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(galene::Event::CodecRefused { .. }) => {
+                let remedy = "have the codecs of the group contain \"opus\"";
+                tracing::warn!(remedy, "somebody in the group cannot be heard: his stream is not Opus");
+            }
             LinkEvent::Client(_) => {}
             LinkEvent::Lost => self.hearing.forget_streams(),
             LinkEvent::Refused(reason) => {
@@ -414,21 +443,22 @@ impl Room {
     fn speaker_event(&mut self, now: Instant, call: CallNumber, event: LinkEvent) {
         match event {
             LinkEvent::Output(output) => self.outputs.push_back(output),
-            LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
-            LinkEvent::Client(galene::Event::Publishing(true)) => {
-                if let Some(leg) = self.legs.get_mut(&call) {
-                    leg.uplink_restarted();
-                }
+            LinkEvent::Client(galene::Event::Joined { .. }) => {
+                self.refuse_own_streams();
+                self.note(now, call, Leg::note_permissions);
             }
-            LinkEvent::Client(galene::Event::Muted { by }) => {
-                if let Some(leg) = self.legs.get_mut(&call) {
-                    leg.mute(&by);
-                }
-            }
+            LinkEvent::Client(galene::Event::PermissionsChanged { .. }) => self.note(now, call, Leg::note_permissions),
+            LinkEvent::Client(galene::Event::Publishing(true)) => self.note(now, call, Leg::publishing_began),
+            LinkEvent::Client(galene::Event::Muted { by }) => self.note(now, call, |leg| leg.mute(by)),
             LinkEvent::Client(_) | LinkEvent::Lost => {}
             LinkEvent::Refused(reason) => self.refuse(now, call, reason),
             LinkEvent::Kicked(message) => self.end(now, call, EndReason::Kicked(message)),
         }
+    }
+
+    fn note(&mut self, now: Instant, call: CallNumber, change: impl FnOnce(&mut Leg) -> Option<Notice>) {
+        let notice = self.legs.get_mut(&call).and_then(change);
+        self.tell(now, call, notice);
     }
 
     /// Before the answer a refusal refuses the call; afterwards (a rejoin that failed for good) it ends it.
@@ -443,13 +473,17 @@ impl Room {
     }
 
     fn announce_ready(&mut self, now: Instant) {
-        let listening = self.listener.as_ref().is_some_and(Link::has_joined);
-        for (call, leg) in &mut self.legs {
-            if !leg.answered && listening && leg.link.is_ready() {
+        if !self.listener.as_ref().is_some_and(Link::has_joined) {
+            return;
+        }
+        let ready = self.legs.iter().filter(|(_, leg)| !leg.answered && leg.link.is_ready());
+        for call in ready.map(|(call, _)| *call).collect::<Vec<_>>() {
+            self.note(now, call, |leg| {
                 leg.answered = true;
                 leg.start(now);
-                self.outputs.push_back(Output::Event(RoomEvent::Ready { call: *call }));
-            }
+                leg.note_answered()
+            });
+            self.outputs.push_back(Output::Event(RoomEvent::Ready { call }));
         }
     }
 }

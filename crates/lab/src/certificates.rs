@@ -114,16 +114,17 @@ impl Authority {
 
     /// A good certificate for a server that is addressed by `address` instead of a name.
     pub fn issue_for_address(&self, address: std::net::IpAddr) -> Outcome<Identity> {
-        let mut params = params(&address.to_string());
-        params.subject_alt_names = vec![SanType::IpAddress(address)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(&params)
+        self.issue_for_server(&address.to_string(), vec![SanType::IpAddress(address)])
     }
 
-    /// A good certificate for a server that is known by a name and by its address.
-    pub fn issue_for_host_at(&self, name: &str, address: std::net::IpAddr) -> Outcome<Identity> {
-        let mut params = params(name);
-        params.subject_alt_names = vec![dns(name)?, SanType::IpAddress(address)];
+    /// A good certificate for a server that is addressed by its name or by its address.
+    pub fn issue_for_both(&self, name: &str, address: std::net::IpAddr) -> Outcome<Identity> {
+        self.issue_for_server(name, vec![dns(name)?, SanType::IpAddress(address)])
+    }
+
+    fn issue_for_server(&self, common_name: &str, names: Vec<SanType>) -> Outcome<Identity> {
+        let mut params = params(common_name);
+        params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)
     }

@@ -11,8 +11,10 @@ mod holding;
 mod membership;
 mod patience;
 mod phone;
+mod predecessor;
 mod reports;
 mod sound;
+mod told;
 mod web;
 
 use super::*;
@@ -64,6 +66,14 @@ struct Galene {
     /// The message of a `joined fail`, by user name.
     refuses: fn(&str) -> Option<&'static str>,
     permissions: Vec<&'static str>,
+    /// A name that is a user's, so that nobody else may have it.
+    taken: Option<&'static str>,
+    /// The invitation's own name, which wins over any other.
+    token_name: Option<&'static str>,
+    /// Whether the group speaks Opus.
+    opus: bool,
+    /// How many others are there already, of whom everybody who joins is told.
+    others: usize,
     /// Who is left without an answer to `join`, until [`World::lets_in`].
     keeps_waiting: Option<Member>,
 }
@@ -84,16 +94,37 @@ struct World {
     sockets: BTreeMap<SocketAddr, (Member, StreamId)>,
     /// Whether datagrams reach the group and come from it.
     path: bool,
+    /// Whether sockets for streams can be had.
+    bindable: bool,
+    /// Datagrams and messages of the group that wait for its server, while that is frozen.
+    frozen: Option<Vec<Late>>,
     ports: u16,
     /// Who offers a stream, and who receives it.
     streams: BTreeMap<String, (Member, Member)>,
     aborted: Vec<String>,
+    /// What the room's clients wrote to everybody.
+    chats: Vec<String>,
     /// The SDP of the last offer of ours.
     offered: String,
     web: Vec<Web>,
     phones: BTreeMap<CallNumber, Phone>,
-    /// The next 20 ms of everybody outside of the room.
-    beat: Instant,
+    /// The next 20 ms of the phones, and of everybody in the group, as their clocks count them.
+    beats: [Beat; 2],
+}
+
+/// A clock of somebody outside of the room.
+struct Beat {
+    next: Instant,
+    period: Duration,
+}
+
+const PHONES: usize = 0;
+const WEB: usize = 1;
+
+/// What comes when a frozen server goes on.
+enum Late {
+    Datagram(Option<SocketAddr>, SocketAddr, Vec<u8>),
+    Message(Member, Value),
 }
 
 const EARS: usize = 0;
@@ -117,6 +148,10 @@ impl World {
                 answers: true,
                 refuses: |_| None,
                 permissions: vec!["present"],
+                taken: None,
+                token_name: None,
+                opus: true,
+                others: 0,
                 keeps_waiting: None,
             },
             connected: BTreeSet::new(),
@@ -125,13 +160,16 @@ impl World {
             closed: Vec::new(),
             sockets: BTreeMap::new(),
             path: true,
+            bindable: true,
+            frozen: None,
             ports: 40_000,
             streams: BTreeMap::new(),
             aborted: Vec::new(),
+            chats: Vec::new(),
             offered: String::new(),
             web: Vec::new(),
             phones: BTreeMap::new(),
-            beat: now + 7 * MS,
+            beats: [7, 7].map(|phase| Beat { next: now + phase * MS, period: 20 * MS }),
         };
         world.web.push(Web::new(now, "ears", galene::Role::Listen));
         world.settle();
@@ -197,14 +235,13 @@ impl World {
         loop {
             self.settle();
             let web = self.web.iter().filter_map(|web| web.client.wake()).min();
-            let next = self.room.wake().into_iter().chain(web).fold(self.beat, Instant::min);
+            let beats = self.beats.iter().map(|beat| beat.next);
+            let Some(next) = self.room.wake().into_iter().chain(web).chain(beats).min() else { return };
             if next > end {
                 break;
             }
             self.now = self.now.max(next);
-            if self.beat <= self.now {
-                self.everybody_speaks();
-            }
+            self.everybody_speaks();
             self.timers();
             for web in &mut self.web {
                 web.client.handle_timeout(self.now);
@@ -229,17 +266,28 @@ impl World {
         panic!("a timer that does not move on at {:?}: {due:?}", self.now.duration_since(self.start));
     }
 
+    /// Whoever's next 20 ms have come.
     fn everybody_speaks(&mut self) {
-        self.beat = self.now + 20 * MS;
-        for (call, phone) in self.phones.iter_mut() {
-            phone.listen(self.now);
-            if let Some(mut packet) = phone.speak() {
-                self.room.phone_packet(self.now, *call, Channel::Rtp, phone.rtp, &mut packet);
+        if self.is_due(PHONES) {
+            for (call, phone) in self.phones.iter_mut() {
+                phone.listen(self.now);
+                if let Some(mut packet) = phone.speak() {
+                    self.room.phone_packet(self.now, *call, Channel::Rtp, phone.rtp, &mut packet);
+                }
             }
         }
-        for web in &mut self.web {
-            web.beat(self.now);
+        if self.is_due(WEB) {
+            self.web.iter_mut().for_each(|web| web.beat(self.now));
         }
+    }
+
+    fn is_due(&mut self, beat: usize) -> bool {
+        let beat = &mut self.beats[beat];
+        let due = beat.next <= self.now;
+        if due {
+            beat.next += beat.period;
+        }
+        due
     }
 
     /// A datagram at a phone's ports, from anywhere.
@@ -279,7 +327,7 @@ impl World {
             Output::Text(id, text) => {
                 assert!(self.connected.contains(&id), "{id:?} is not connected and says {text}");
                 if self.galene.answers {
-                    self.said(Member::Ours(id), &serde_json::from_str(&text).unwrap());
+                    self.says(Member::Ours(id), serde_json::from_str(&text).unwrap());
                 }
             }
             Output::CloseWebSocket(id, code) => {
@@ -287,6 +335,9 @@ impl World {
                     self.closed.push((id, code));
                 }
                 self.part(Member::Ours(id));
+            }
+            Output::OpenSocket(id, stream) if !self.bindable => {
+                self.room.socket_failed(self.now, id, stream, "too many open files");
             }
             Output::OpenSocket(id, stream) => {
                 let address = self.open(Member::Ours(id), stream);
@@ -309,7 +360,7 @@ impl World {
     fn carry_out_web(&mut self, index: usize, output: galene::Output) {
         let member = Member::Web(index);
         match output {
-            galene::Output::Text(text) => self.said(member, &serde_json::from_str(&text).unwrap()),
+            galene::Output::Text(text) => self.says(member, serde_json::from_str(&text).unwrap()),
             galene::Output::CloseWebSocket { .. } => self.part(member),
             galene::Output::OpenSocket(stream) => {
                 let address = self.open(member, stream);
@@ -340,7 +391,32 @@ impl World {
         self.sockets.iter().find(|(_, socket)| **socket == (member, stream)).map(|(address, _)| *address)
     }
 
+    fn says(&mut self, from: Member, message: Value) {
+        match &mut self.frozen {
+            Some(late) => late.push(Late::Message(from, message)),
+            None => self.said(from, &message),
+        }
+    }
+
+    /// Stops the server as SIGSTOP does: what is sent to it, and through it, waits.
+    fn freeze(&mut self) {
+        self.frozen = Some(Vec::new());
+    }
+
+    fn thaw(&mut self) {
+        for late in self.frozen.take().into_iter().flatten() {
+            match late {
+                Late::Datagram(from, to, bytes) => self.datagram(from, to, &bytes),
+                Late::Message(from, message) => self.said(from, &message),
+            }
+        }
+        self.settle();
+    }
+
     fn datagram(&mut self, from: Option<SocketAddr>, to: SocketAddr, bytes: &[u8]) {
+        if let Some(late) = &mut self.frozen {
+            return late.push(Late::Datagram(from, to, bytes.to_vec()));
+        }
         let (Some(from), Some((member, stream))) = (from.filter(|_| self.path), self.sockets.get(&to).copied()) else {
             return;
         };

@@ -104,6 +104,12 @@ impl Phone {
         self.mouth = Some(Mouth::new(self.codec.codec, hz));
     }
 
+    /// As after a restart of the phone's own: another source, counted from here.
+    pub(super) fn begins_anew(&mut self, sequence: u16) {
+        self.ssrc = Ssrc(self.ssrc.0 ^ 0x5555_0000);
+        self.sequence = sequence;
+    }
+
     /// Sends nothing at all any more.
     pub(super) fn goes_dark(&mut self) {
         self.mouth = None;

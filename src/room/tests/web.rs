@@ -110,6 +110,11 @@ impl Web {
         self.mouth = Some((Mouth::new(Codec::Opus, hz), 0));
     }
 
+    /// Its stream has come so far.
+    pub(super) fn has_said(&mut self, packets: u64) {
+        self.mouth.as_mut().unwrap().1 = packets;
+    }
+
     /// Packets sent since it publishes.
     pub(super) fn sent(&self) -> u64 {
         self.sent
@@ -177,14 +182,40 @@ impl World {
             "join" if self.galene.keeps_waiting == Some(from) => {}
             "join" => {
                 let username = text("username");
+                let taken = self.galene.taken == Some(&username);
+                let username = self.galene.token_name.map_or(username, str::to_owned);
                 let answer = match (self.galene.refuses)(&username) {
+                    _ if taken => json!({"type": "joined", "kind": "fail", "group": "g", "error": "duplicate-username",
+                        "value": "not authorised: this username is taken"}),
                     Some(why) => json!({"type": "joined", "kind": "fail", "group": "g", "value": why}),
                     None => json!({"type": "joined", "kind": "join", "group": "g", "username": username,
                         "permissions": self.galene.permissions}),
                 };
                 self.server(from, answer);
+                for n in 0..self.galene.others {
+                    let name = format!("member {n}");
+                    self.server(
+                        from,
+                        json!({"type": "user", "kind": "add", "id": name, "username": name,
+                        "permissions": ["present", "message"]}),
+                    );
+                }
             }
             "ping" => self.server(from, json!({"type": "pong"})),
+            "chat" => self.chats.push(text("value")),
+            // what is being said already is offered to whoever asks for it
+            "request" => {
+                for index in (0..self.web.len()).filter(|_| from == Member::Ours(ConnectionId::Listener)) {
+                    if self.web[index].mouth.is_some() {
+                        self.web[index].client.unpublish(self.now);
+                        self.web[index].client.publish(self.now);
+                    }
+                }
+            }
+            "offer" if !self.galene.opus => {
+                let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 0 UDP/TLS/RTP/SAVPF 0\r\n";
+                self.server(from, json!({"type": "answer", "id": id, "sdp": sdp}));
+            }
             "offer" => {
                 let to = match from {
                     Member::Ours(_) => {
@@ -244,10 +275,16 @@ impl World {
     /// The answer to a `join` that was kept waiting.
     pub(super) fn lets_in(&mut self) {
         let member = self.galene.keeps_waiting.take().unwrap();
-        let joined =
-            json!({"type": "joined", "kind": "join", "group": "g", "username": "x", "permissions": ["present"]});
+        let joined = json!({"type": "joined", "kind": "join", "group": "g", "permissions": ["present"]});
         self.server(member, joined);
         self.settle();
+    }
+
+    /// A connection of ours breaks; what it received ends for its senders.
+    pub(super) fn breaks(&mut self, id: ConnectionId) {
+        self.connected.remove(&id);
+        self.room.websocket_failed(self.now, id, "broken", false);
+        self.part(Member::Ours(id));
     }
 
     /// Galène is gone: every WebSocket of ours breaks, and none can be opened.

@@ -1,5 +1,6 @@
 //! What a group is and who may join it: the part of Galène's group file that a gateway can meet.
 
+use crate::real::galene::invitation;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -47,6 +48,8 @@ pub struct GroupDescription {
     pub locked: Option<String>,
     /// More than this many cannot join, operators excepted; 0: no limit.
     pub max_clients: usize,
+    /// `.status` tells everybody how many members there are.
+    pub public: bool,
 }
 
 /// An invitation (Galène's "stateful token").
@@ -130,10 +133,25 @@ impl GroupDescription {
             GroupCodec::Pcmu => file["codecs"] = json!(["vp8", "pcmu"]),
             GroupCodec::Pcma => file["codecs"] = json!(["vp8", "pcma"]),
         }
-        if let Some(redirect) = &self.redirect {
-            file["redirect"] = json!(redirect);
+        for (key, value) in
+            [("redirect", &self.redirect), ("authServer", &self.auth_server), ("authPortal", &self.auth_portal)]
+        {
+            if let Some(value) = value {
+                file[key] = json!(value);
+            }
+        }
+        if self.max_clients > 0 {
+            file["max-clients"] = json!(self.max_clients);
+        }
+        if self.public {
+            file["public"] = json!(true);
         }
         file
+    }
+
+    /// The lines of this group in Galène's file of invitations.
+    pub(crate) fn invitations(&self, group: &str) -> Vec<Value> {
+        self.tokens.iter().map(|(token, description)| invitation(token, group, description.permissions)).collect()
     }
 
     /// The name and the permissions of whoever shows `credentials`.

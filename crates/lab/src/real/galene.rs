@@ -13,7 +13,7 @@ use super::{Context, Failure, Result};
 
 /// The operator of each group, and the password.
 pub const OPERATOR: (&str, &str) = ("op", "operator-pass-8mQf");
-/// The token of the invitation to the first group; Galène has no token for two.
+/// The token of the invitation to a scene's first group; Galène has no token for two.
 pub const INVITATION: &str = "invitation-token-x4Tb2Lq9";
 
 /// A group's description, Galène's `groups/NAME.json`: everybody may present, `op` is operator.
@@ -47,6 +47,7 @@ impl Galene {
         certificate_pem: &str,
         key_pem: &str,
         groups: &[(&str, serde_json::Value)],
+        invitations: &[serde_json::Value],
     ) -> Result<Self> {
         let (binary, pages) = find()?;
         let write = |name: &str, text: &str| {
@@ -57,7 +58,8 @@ impl Galene {
         write("data/cert.pem", certificate_pem)?;
         write("data/key.pem", key_pem)?;
         write("data/config.json", "{}")?;
-        write("data/var/tokens.jsonl", &groups.first().map(|(name, _)| invitation(name)).unwrap_or_default())?;
+        let tokens: String = invitations.iter().map(|invitation| format!("{invitation}\n")).collect();
+        write("data/var/tokens.jsonl", &tokens)?;
         for (name, description) in groups {
             write(&format!("groups/{name}.json"), &description.to_string())?;
         }
@@ -112,12 +114,11 @@ impl Galene {
     }
 }
 
-fn invitation(group: &str) -> String {
-    let (permissions, expires) = (["present", "message"], "2099-01-01T00:00:00Z");
-    let line = serde_json::json!({
-        "token": INVITATION, "group": group, "permissions": permissions, "expires": expires,
-    });
-    format!("{line}\n")
+/// A line of Galène's file of invitations.
+pub fn invitation(token: &str, group: &str, permissions: &[&str]) -> serde_json::Value {
+    serde_json::json!({
+        "token": token, "group": group, "permissions": permissions, "expires": "2099-01-01T00:00:00Z",
+    })
 }
 
 fn find() -> Result<(PathBuf, PathBuf)> {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use super::baresip::{Baresip, BaresipConfig, MediaEncryption};
 use super::chromium::Chromium;
-use super::galene::Galene;
+use super::galene::{Galene, INVITATION, invitation};
 use super::kamailio::{Attack, Digest, Kamailio, KamailioConfig};
 use super::linphone::{Encryption, Linphone, LinphoneConfig, PhoneCodec};
 use super::netns::Netns;
 use super::program::Scratch;
 use super::{Context, Result};
 use crate::certificates::{Authority, Identity};
+use crate::group_server::PRESENT;
 use crate::wav::Wav;
 
 /// The registrar's host and domain.
@@ -79,7 +80,7 @@ impl Rig {
     /// # Errors
     /// When it cannot be made.
     pub fn identity(&self, host: &str) -> Result<Identity> {
-        self.authority.issue_for_host_at(host, self.net.inside()).context(host)
+        self.authority.issue_for_both(host, self.net.inside()).context(host)
     }
 
     /// Starts the registrar.
@@ -93,13 +94,14 @@ impl Rig {
         Kamailio::start(&self.net, &self.file("kamailio"), &config)
     }
 
-    /// Starts a real Galène.
+    /// Starts a real Galène, with an invitation to its first group.
     ///
     /// # Errors
     /// Also without `GALENE_BIN`.
     pub fn galene(&self, groups: &[(&str, serde_json::Value)]) -> Result<Galene> {
-        let identity = self.identity(GALENE_HOST)?;
-        Galene::start(&self.net, &self.file("galene"), GALENE_HOST, identity.pem(), &identity.key_pem(), groups)
+        let (identity, directory) = (self.identity(GALENE_HOST)?, self.file("galene"));
+        let invited: Vec<_> = groups.iter().take(1).map(|(name, _)| invitation(INVITATION, name, PRESENT)).collect();
+        Galene::start(&self.net, &directory, GALENE_HOST, identity.pem(), &identity.key_pem(), groups, &invited)
     }
 
     /// Starts a phone of one of the users and waits until it is registered.

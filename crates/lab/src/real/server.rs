@@ -2,16 +2,22 @@
 //!
 //! Both have the same groups and can be frozen, cut off, ended and started again, so one test serves both.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::galene::{Galene, INVITATION};
 use super::netns::Netns;
 use super::program::Scratch;
-use super::{Context, Result};
-use crate::certificates::{Authority, Identity, Tls};
+use super::{Context, Failure, Result};
+use crate::certificates::{Authority, Identity, Tls, server_name};
 use crate::group_peer::{GroupPeer, JoinOptions};
-use crate::group_server::{GroupCodec, GroupDescription, GroupServer, GroupServerOptions, OBSERVE, OP, PRESENT};
+use crate::group_server::{
+    GroupCodec, GroupDescription, GroupServer, GroupServerOptions, MESSAGE, OBSERVE, OP, PRESENT,
+};
 
 /// The name in the server's certificate.
 pub const HOST: &str = "galene.lab.example";
@@ -20,7 +26,8 @@ pub const OPERATOR: (&str, &str) = ("op", "operator");
 /// Where the group `moved` went.
 pub const ELSEWHERE: &str = "https://elsewhere.example/group/x/";
 
-/// A server with the groups `conf` (everybody may speak), `closed` (only its users), `pcm` (no Opus) and `moved`.
+/// A server with groups of every kind: `conf` (everybody may speak), `closed` (only its users), `pcm` (no Opus), `moved`,
+/// `full` (three members at most), `quiet` (its invitation lets listen only) and `guarded` (with an authorisation server).
 pub struct Server {
     authority: Authority,
     identity: Identity,
@@ -39,14 +46,11 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> Result<Self> {
-        let authority = authority()?;
         if std::env::var_os("GALENE_BIN").is_none() {
-            let identity = certificate(&authority, Ipv4Addr::LOCALHOST.into())?;
-            let running = Running::of(with_groups(laboratory(&identity)?)).await?;
-            return Ok(Self { authority, identity, running });
+            return Self::start_laboratory(with_groups).await;
         }
         let (net, scratch) = (Netns::new(&[HOST], &[])?, Scratch::new()?);
-        let identity = certificate(&authority, net.inside())?;
+        let (authority, identity) = certificate(net.inside())?;
         let galene = start_real(&net, &scratch, &identity)?;
         Ok(Self { authority, identity, running: Running::Real { galene, net, scratch } })
     }
@@ -56,8 +60,7 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn start_laboratory(change: impl FnOnce(GroupServerOptions) -> GroupServerOptions) -> Result<Self> {
-        let authority = authority()?;
-        let identity = certificate(&authority, Ipv4Addr::LOCALHOST.into())?;
+        let (authority, identity) = certificate([127, 0, 0, 1].into())?;
         let running = Running::of(change(laboratory(&identity)?)).await?;
         Ok(Self { authority, identity, running })
     }
@@ -82,7 +85,29 @@ impl Server {
 
     /// The invitation to `conf`.
     pub fn invitation(&self) -> String {
-        format!("{}?token={INVITATION}", self.url("conf"))
+        self.invitation_to("conf")
+    }
+
+    /// The invitation to a group; `closed` and `moved` have none.
+    pub fn invitation_to(&self, group: &str) -> String {
+        format!("{}?token={}", self.url(group), token(group))
+    }
+
+    /// How many members `conf` has, as the server itself counts them.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn members(&self) -> Result<u64> {
+        let stream = TcpStream::connect(self.address()).await.context("group server")?;
+        let connector = TlsConnector::from(self.authority.client_config().context("TLS")?);
+        let mut stream = connector.connect(server_name(HOST).context(HOST)?, stream).await.context("TLS")?;
+        let request = format!("GET /group/conf/.status HTTP/1.0\r\nHost: {HOST}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.context("request")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.context("answer")?;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(body).context(&answer)?;
+        status["clientCount"].as_u64().ok_or_else(|| Failure::new(format!("no count in {status}")))
     }
 
     /// Joins `conf` as anybody.
@@ -184,12 +209,10 @@ impl Running {
     }
 }
 
-fn authority() -> Result<Authority> {
-    Authority::new("Laboratory CA").context("certificate authority")
-}
-
-fn certificate(authority: &Authority, address: IpAddr) -> Result<Identity> {
-    authority.issue_for_host_at(HOST, address).context(HOST)
+fn certificate(address: IpAddr) -> Result<(Authority, Identity)> {
+    let authority = Authority::new("lab").context("certificate authority")?;
+    let identity = authority.issue_for_both(HOST, address).context(HOST)?;
+    Ok((authority, identity))
 }
 
 fn laboratory(identity: &Identity) -> Result<GroupServerOptions> {
@@ -201,24 +224,33 @@ fn with_groups(options: GroupServerOptions) -> GroupServerOptions {
 }
 
 fn start_real(net: &Netns, scratch: &Scratch, identity: &Identity) -> Result<Galene> {
-    let files = groups().map(|(name, group)| (name, group.file()));
-    Galene::start(net, scratch.path(), HOST, identity.pem(), &identity.key_pem(), &files)
+    let groups = groups();
+    let invitations: Vec<_> = groups.iter().flat_map(|(name, group)| group.invitations(name)).collect();
+    let files: Vec<_> = groups.iter().map(|(name, group)| (*name, group.file())).collect();
+    Galene::start(net, scratch.path(), HOST, identity.pem(), &identity.key_pem(), &files, &invitations)
 }
 
-fn groups() -> [(&'static str, GroupDescription); 4] {
+fn token(group: &str) -> String {
+    if group == "conf" { INVITATION.to_owned() } else { format!("{INVITATION}-{group}") }
+}
+
+fn groups() -> Vec<(&'static str, GroupDescription)> {
     let users = |group: GroupDescription| {
         group
             .with_user(OPERATOR.0, OPERATOR.1, OP)
             .with_user("alice", "alice's", PRESENT)
             .with_user("watcher", "pw", OBSERVE)
     };
-    let open = GroupDescription { display_name: "Lab".into(), wildcard: Some(PRESENT), ..GroupDescription::default() };
-    let pcm = GroupDescription { wildcard: Some(PRESENT), codec: GroupCodec::Pcmu, ..GroupDescription::default() };
-    let moved = GroupDescription { redirect: Some(ELSEWHERE.into()), ..GroupDescription::default() };
-    [
-        ("conf", users(open).with_token(INVITATION, PRESENT)),
+    let open = || GroupDescription { wildcard: Some(PRESENT), ..GroupDescription::default() };
+    let conf = GroupDescription { display_name: "Lab".into(), public: true, ..open() };
+    let guarded = GroupDescription { auth_server: Some("https://auth.example/".into()), ..GroupDescription::default() };
+    vec![
+        ("conf", users(conf).with_token(INVITATION, PRESENT)),
         ("closed", users(GroupDescription::default())),
-        ("pcm", pcm),
-        ("moved", moved),
+        ("pcm", GroupDescription { codec: GroupCodec::Pcmu, ..open() }.with_token(&token("pcm"), PRESENT)),
+        ("moved", GroupDescription { redirect: Some(ELSEWHERE.into()), ..GroupDescription::default() }),
+        ("full", GroupDescription { max_clients: 3, ..open() }.with_token(&token("full"), PRESENT)),
+        ("quiet", open().with_token(&token("quiet"), MESSAGE)),
+        ("guarded", users(guarded).with_token(&token("guarded"), PRESENT)),
     ]
 }
