@@ -326,7 +326,7 @@ impl Line {
                 self.renegotiate(now, dialog, key, &request);
             }
             Event::Info { key, .. } => self.agent.respond(now, key, Reply::new(200, "OK")),
-            Event::Acknowledged { dialog, body } => self.acknowledged(now, dialog, &body),
+            Event::Acknowledged { dialog, answer } => self.acknowledged(now, dialog, answer.as_deref()),
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
             Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
@@ -416,13 +416,13 @@ impl Line {
     }
 
     /// The ACK of a 200, perhaps with the answer to an offer of ours.
-    fn acknowledged(&mut self, now: Instant, dialog: DialogId, body: &[u8]) {
+    fn acknowledged(&mut self, now: Instant, dialog: DialogId, answer: Option<&[u8]>) {
         let Some(signalling) = self.signalling else { return };
         let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
         let number = call.number;
         let mut judging =
             Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
-        match catch_unwind(AssertUnwindSafe(|| call.acknowledged(body, &mut judging))) {
+        match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
             Ok(None) => {
                 self.start_zrtp(now, number);
                 self.pump_zrtp(now, number);

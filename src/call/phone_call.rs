@@ -369,14 +369,18 @@ impl PhoneCall {
         Ok(text)
     }
 
-    /// The ACK, perhaps with the answer to an offer of ours. `None`: no more than an ACK.
-    pub(super) fn acknowledged(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Option<Result<Settled, Declined>> {
+    /// An ACK; if that of an offer of ours, with the answer, which is empty if there is none. `None`: no more than an ACK.
+    pub(super) fn acknowledged(
+        &mut self,
+        answer: Option<&[u8]>,
+        judging: &mut Judging<'_>,
+    ) -> Option<Result<Settled, Declined>> {
         match &mut self.state {
             State::AwaitPorts { .. } | State::AwaitRoom { .. } => None,
             State::AwaitAnswer { since, .. } => {
                 let next = State::Talking { since: *since, acknowledged: true, joined: false };
                 let State::AwaitAnswer { ours, .. } = std::mem::replace(&mut self.state, next) else { return None };
-                Some(self.accept(&ours, body, judging).and_then(|(terms, keys)| {
+                Some(self.accept(&ours, answer.unwrap_or_default(), judging).and_then(|(terms, keys)| {
                     let keys = match (keys, &terms.keying) {
                         (Some(keys), _) => leg_keys(keys),
                         (None, Keying::Zrtp) => LegKeys::Awaited,
@@ -389,9 +393,11 @@ impl PhoneCall {
             }
             State::Talking { acknowledged, .. } => {
                 *acknowledged = true;
-                // a phone that says nothing to what it asked for leaves the call as it is
-                let ours = self.reoffered.take().filter(|_| !body.is_empty())?;
-                let settled = self.accept(&ours, body, judging);
+                let (answer, ours) = (answer?, self.reoffered.take()?);
+                if answer.is_empty() {
+                    return None; // a phone that says nothing to what it asked for leaves the call as it is
+                }
+                let settled = self.accept(&ours, answer, judging);
                 Some(settled.map(|(terms, keys)| {
                     let change = terms.change(keys);
                     self.terms = Some(terms);

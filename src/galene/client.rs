@@ -22,8 +22,17 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(65);
 /// How long the server may take to let us in or not.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Pause before our stream is offered again after it failed for a reason that is not ours.
-const REPUBLISH_AFTER: Duration = Duration::from_secs(5);
+/// Pause before our stream is offered again after it failed for a reason that is not ours, and before a talker's stream that
+/// failed is asked for again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// When we ask for sound a second time after Galène refused a stream of which we knew nothing. It does so with a stream that
+/// has no packet yet, and forgets to offer that later to whoever joined between the talker's offer and his first packet:
+/// 200 ms after the offer it serves those who were there then. Asking twice offers nothing twice.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long after we asked such a refusal may be the answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most talkers that are received; each takes a socket.
 const STREAMS_LIMIT: usize = 64;
@@ -103,6 +112,9 @@ pub struct Client {
     wants_to_publish: bool,
     codec_refused: bool,
     publish_at: Option<Instant>,
+    /// When we asked for sound, while a refusal means that we have to ask again.
+    asked_at: Option<Instant>,
+    ask_again_at: Option<Instant>,
     up: Option<StreamId>,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
@@ -125,6 +137,8 @@ impl Client {
             wants_to_publish: false,
             codec_refused: false,
             publish_at: None,
+            asked_at: None,
+            ask_again_at: None,
             up: None,
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -158,7 +172,8 @@ impl Client {
             return None;
         }
         let joining = (self.state != State::Joined).then_some(self.join_by);
-        let own = [Some(self.ping_at), Some(self.last_heard + SILENCE_LIMIT), joining, self.publish_at];
+        let own =
+            [Some(self.ping_at), Some(self.last_heard + SILENCE_LIMIT), joining, self.publish_at, self.ask_again_at];
         own.into_iter().flatten().chain(self.streams.values().filter_map(Stream::wake)).min()
     }
 
@@ -180,6 +195,10 @@ impl Client {
         if self.publish_at.is_some_and(|at| at <= now) {
             self.publish_at = None;
             self.offer_if_wanted();
+        }
+        if self.ask_again_at.is_some_and(|at| at <= now) {
+            self.ask_again_at = None;
+            self.ask_for_sound();
         }
         for id in self.streams.keys().copied().collect::<Vec<_>>() {
             self.with_stream(now, id, |stream, out| stream.handle_timeout(now, out));
@@ -295,7 +314,7 @@ impl Client {
             }
             Incoming::Ping => self.send(&Outgoing::Pong),
             Incoming::Pong | Incoming::Unknown => {}
-            Incoming::Joined(joined) => self.handle_joined(joined),
+            Incoming::Joined(joined) => self.handle_joined(now, joined),
             Incoming::User(user) => self.handle_user(user),
             Incoming::Chat(said) => self.handle_chat(said, true),
             Incoming::ChatHistory(said) => self.handle_chat(said, false),
@@ -310,21 +329,24 @@ impl Client {
                 stream.renegotiate(now, out);
                 Ok(())
             }),
-            Incoming::Close { id } => {
-                if self.find(&id) != self.up {
-                    self.end_named(&id);
+            Incoming::Close { id } => match self.find(&id) {
+                None => {
+                    let asked = self.asked_at.take_if(|at| now < *at + ANSWER_PATIENCE);
+                    self.ask_again_at = asked.map(|_| now + ASK_AGAIN_AFTER).or(self.ask_again_at);
                 }
-            }
+                stream if stream != self.up => self.end_named(&id),
+                Some(_) => {}
+            },
             Incoming::Abort { id } => {
                 if self.up.is_some() && self.find(&id) == self.up {
                     self.end_up(true);
-                    self.publish_at = Some(now + REPUBLISH_AFTER);
+                    self.publish_at = Some(now + RETRY_AFTER);
                 }
             }
         }
     }
 
-    fn handle_joined(&mut self, joined: Joined) {
+    fn handle_joined(&mut self, now: Instant, joined: Joined) {
         let mut permissions = joined.permissions.unwrap_or_default();
         permissions.truncate(PERMISSIONS_LIMIT);
         match (joined.kind.as_str(), self.state) {
@@ -334,7 +356,8 @@ impl Client {
                 self.permissions.clone_from(&permissions);
                 self.event(Event::Joined { username: self.username.clone(), permissions });
                 if self.role == Role::Listen {
-                    self.send(&Outgoing::Request { request: serde_json::json!({ "": ["audio"] }) });
+                    self.asked_at = Some(now);
+                    self.ask_for_sound();
                 }
                 self.offer_if_wanted();
             }
@@ -364,6 +387,10 @@ impl Client {
             ("leave", _) => self.gone("the server says that we have left", true),
             _ => {}
         }
+    }
+
+    fn ask_for_sound(&mut self) {
+        self.send(&Outgoing::Request { request: serde_json::json!({ "": ["audio"] }) });
     }
 
     fn handle_user(&mut self, user: User) {
@@ -485,11 +512,14 @@ impl Client {
         }
         if talker.is_none() {
             self.codec_refused |= refused;
-            self.publish_at = (!refused).then_some(now + REPUBLISH_AFTER);
+            self.publish_at = (!refused).then_some(now + RETRY_AFTER);
             self.end_up(true);
         } else {
             self.send(&Outgoing::Abort { id: &name });
             self.end_named(&name);
+            if !refused {
+                self.ask_again_at = Some(now + RETRY_AFTER);
+            }
         }
     }
 

@@ -298,7 +298,10 @@ impl Task {
                 self.streams.insert((connection, stream), socket);
                 self.room.socket_opened(super::now(), connection, stream, local);
             }
-            Err(error) => tracing::error!(%error, "no UDP socket for a stream of the group"),
+            Err(error) => {
+                tracing::error!(%error, "no UDP socket for a stream of the group");
+                self.room.socket_failed(super::now(), connection, stream, &error.to_string());
+            }
         }
     }
 }

@@ -137,7 +137,10 @@ impl Link {
     pub(super) fn failed(&mut self, now: Instant, why: &str, refused: bool) {
         match (&self.state, refused) {
             (State::Over, _) => {}
-            (_, true) => self.refuse(JoinRefused { sip_status: 480, reason: why.to_owned() }),
+            (_, true) => {
+                tracing::warn!(participant = self.known_as, why, "the group cannot be joined");
+                self.refuse(refusal::unreachable("the conference cannot be joined"));
+            }
             (_, false) => {
                 if let State::Up { client, .. } = &mut self.state {
                     client.handle_closed(now, why); // closes its sockets
@@ -274,9 +277,11 @@ impl Link {
             _ => {}
         }
         if self.patience_ends().is_some_and(|end| end <= now) && !matches!(self.state, State::Over) {
-            let reason = format!("the group could not be joined in time: {}", self.last_trouble);
+            let (participant, why) = (&self.known_as, &self.last_trouble);
+            tracing::warn!(participant, why, "the group could not be joined in time");
             self.output(Output::CloseWebSocket(self.id, 1000));
-            self.refuse(JoinRefused { sip_status: 480, reason });
+            let told = if self.ever_joined { "it did not come back in time" } else { "the conference does not answer" };
+            self.refuse(refusal::unreachable(told));
         }
     }
 
@@ -351,6 +356,8 @@ impl Link {
                 }
                 Event::JoinFailed { error, message } => self.join_failed(now, error.as_deref(), &message),
                 Event::CodecRefused { source: None } => {
+                    let remedy = "have the codecs of the group contain \"opus\"";
+                    tracing::warn!(participant = self.known_as, remedy, "the group does not speak Opus");
                     self.output(Output::CloseWebSocket(self.id, 1000));
                     self.refuse(refusal::without_opus());
                 }

@@ -207,6 +207,12 @@ impl Room {
         self.pump(now);
     }
 
+    /// A socket asked for by [`Output::OpenSocket`] could not be bound.
+    pub fn socket_failed(&mut self, now: Instant, connection: ConnectionId, stream: galene::StreamId, why: &str) {
+        self.with_client(now, connection, |client| client.socket_failed(now, stream, why));
+        self.pump(now);
+    }
+
     /// A datagram for a stream.
     pub fn datagram(
         &mut self,

@@ -10,7 +10,7 @@ use super::notice::brief;
 pub struct JoinRefused {
     /// The SIP status that says it best.
     pub sip_status: u16,
-    /// One sentence for the log.
+    /// One sentence for the log and the caller.
     pub reason: String,
 }
 
@@ -42,10 +42,14 @@ pub(super) fn read(error: Option<&str>, message: &str) -> Verdict {
     Verdict { refused: JoinRefused { sip_status, reason }, passing }
 }
 
+/// There is no way to the group. Why not, with its hosts and addresses, is for the log and nothing for a caller.
+pub(super) fn unreachable(told: &str) -> JoinRefused {
+    JoinRefused { sip_status: 480, reason: told.to_owned() }
+}
+
 /// The group does not speak Opus. Not 488, which would be about the phone's offer and have it try another one.
 pub(super) fn without_opus() -> JoinRefused {
-    let reason = "the group does not speak Opus; have its codecs contain \"opus\"".to_owned();
-    JoinRefused { sip_status: 480, reason }
+    JoinRefused { sip_status: 480, reason: "the group does not speak Opus".to_owned() }
 }
 
 #[cfg(test)]

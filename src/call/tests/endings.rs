@@ -19,6 +19,39 @@ fn a_caller_who_gives_up_while_joining_leaves_the_room() {
 }
 
 #[test]
+fn an_invite_and_its_cancel_in_one_breath_leave_nothing() {
+    for body in [offer(), String::new()] {
+        let mut world = World::new();
+        world.passes = Box::new(|_, _| false);
+        let request = |method: &str, extra: &str, body: &str| {
+            format!(
+                "{method} sip:gateway@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TLS 198.51.100.7;branch=z9hG4bKraw\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:a@example.org>;tag=a\r\nTo: <sip:gateway@example.org>\r\nCall-ID: raw\r\n\
+                 CSeq: 1 {method}\r\n{extra}Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let kind = "Contact: <sip:a@198.51.100.7>\r\nContent-Type: application/sdp\r\n";
+        let both = request("INVITE", kind, &body) + &request("CANCEL", "", "");
+        world.line.handle_bytes(world.now, both.as_bytes());
+        world.settle();
+        let status = |message: &Message| match message {
+            Message::Response(response) => (response.status, response.headers.cseq().unwrap().method.to_string()),
+            Message::Request(request) => panic!("{request:?}"),
+        };
+        let sent: Vec<(u16, String)> = world.sent.iter().map(status).collect();
+        let expected = [(100, "INVITE"), (200, "CANCEL"), (487, "INVITE")];
+        assert_eq!(sent, expected.map(|(status, method)| (status, method.to_owned())));
+        assert!(world.states().is_empty());
+        let wanted = world.wanted();
+        assert!(!wanted.iter().any(|want| want.starts_with("join")), "{wanted:?}");
+        assert_eq!(wanted.iter().filter(|want| *want == "forget 1").count(), 1, "{wanted:?}");
+        world.run(40 * SECOND);
+        assert!(world.requests("BYE").is_empty() && world.wanted().is_empty());
+    }
+}
+
+#[test]
 fn ports_that_come_after_the_caller_has_given_up_are_forgotten() {
     let mut world = World::new();
     world.ports_open = false;

@@ -391,10 +391,15 @@ fn without_an_announcement_only_a_minimum_of_zrtp_lets_it_begin() {
     let clear = sdp("RTP/AVP", "96 0", &[]);
     for media_minimum in [MediaLevel::Srtp, MediaLevel::Zrtp] {
         for zrtp_hash in [ZrtpHash::Required, ZrtpHash::Optional] {
-            let mut world = World::with_rules(Rules { media_minimum, zrtp_hash, ..Rules::strict("gateway@example.org") });
+            let mut world =
+                World::with_rules(Rules { media_minimum, zrtp_hash, ..Rules::strict("gateway@example.org") });
             let dialog = world.call(&clear);
             let taken = media_minimum == MediaLevel::Zrtp && zrtp_hash == ZrtpHash::Optional;
-            assert_eq!(world.statuses(dialog).last(), Some(if taken { &200 } else { &488 }), "{media_minimum:?} {zrtp_hash:?}");
+            assert_eq!(
+                world.statuses(dialog).last(),
+                Some(if taken { &200 } else { &488 }),
+                "{media_minimum:?} {zrtp_hash:?}"
+            );
             if taken {
                 let mut handset = Handset::new(7, None);
                 handset.engine.start(world.now);

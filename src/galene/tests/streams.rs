@@ -198,6 +198,33 @@ fn a_talker_is_heard_with_long_sequence_numbers() {
 }
 
 #[test]
+fn sound_is_asked_for_again_once_if_a_stream_was_not_ready_when_we_came() {
+    let request = json!({"type": "request", "request": {"": ["audio"]}});
+    let mut world = World::joined(Role::Listen);
+    world.run(100 * MS);
+    for id in ["early", "a-camera-without-sound"] {
+        world.server(json!({"type": "close", "id": id}));
+    }
+    world.run(490 * MS);
+    assert!(world.said.is_empty(), "not before the stream can be ready");
+    world.run(20 * MS);
+    assert_eq!(world.next_said(), request);
+    world.server(json!({"type": "close", "id": "a-camera-without-sound"}));
+    world.run(10 * SECOND);
+    assert!(world.said.is_empty(), "once");
+
+    let mut world = World::joined(Role::Listen);
+    world.run(5100 * MS);
+    world.server(json!({"type": "close", "id": "of a phone that we refused"}));
+    world.run(10 * SECOND);
+    assert!(world.said.is_empty(), "later a refusal means nothing");
+    let mut world = World::joined(Role::Speak);
+    world.server(json!({"type": "close", "id": "x"}));
+    world.run(10 * SECOND);
+    assert!(world.said.is_empty());
+}
+
+#[test]
 fn the_servers_candidates_are_held_back_for_60_ms_so_that_its_check_comes_first() {
     let mut world = World::joined(Role::Listen);
     world.path = false;
@@ -310,6 +337,26 @@ fn a_lost_path_is_repaired_by_both_sides_means_until_it_is_back() {
     world.said.clear();
     world.run(10 * SECOND);
     assert_eq!(world.said_of("offer").len() + world.said_of("renegotiate").len(), 0, "then it is left alone");
+}
+
+#[test]
+fn a_talker_whose_stream_failed_is_asked_for_again() {
+    let mut world = World::joined(Role::Listen);
+    world.talker("stream", "bob");
+    world.run(SECOND);
+    world.said.clear();
+    world.far.get_mut("stream").unwrap().link.close(world.now);
+    world.run(6 * SECOND);
+    assert_eq!(world.said_of("abort").len(), 1, "without a word in 5 s");
+    assert!(world.said_of("request").is_empty());
+    world.run(5 * SECOND);
+    assert_eq!(world.said_of("request").len(), 1);
+    world.talker("stream", "bob");
+    world.run(SECOND);
+    world.talk("stream", 0, 5);
+    assert_eq!(world.audio().len(), 5);
+    world.run(20 * SECOND);
+    assert_eq!(world.said_of("request").len(), 1, "once");
 }
 
 #[test]

@@ -92,8 +92,25 @@ fn a_group_that_cannot_be_had_is_given_up_at_once() {
     let mut world = World::new();
     world.galene.reachable = Err(("the group has moved", true));
     world.join(1, Codec::Opus);
-    assert_eq!(world.events_of(1)[0], refused(480, "the group has moved"));
+    assert_eq!(world.events_of(1)[0], refused(480, "the conference cannot be joined"));
     assert_over(&mut world);
+}
+
+#[test]
+fn what_a_caller_is_told_names_no_host() {
+    for (permanent, told) in [(true, "the conference cannot be joined"), (false, "the conference does not answer")] {
+        let mut world = World::new();
+        world.galene.reachable = Err(("cannot connect to galene.internal (10.0.0.7:8443)", permanent));
+        world.join(1, Codec::Opus);
+        world.run(16 * SECOND);
+        assert_eq!(world.events_of(1)[0], refused(480, told));
+    }
+    let mut world = World::with_phones(&[Codec::Opus]);
+    world.galene_breaks();
+    world.galene.reachable = Err(("cannot connect to galene.internal (10.0.0.7:8443)", false));
+    world.run(121 * SECOND);
+    let sentence = world.ended(1).unwrap().sentence();
+    assert_eq!(sentence, "the conference server went away: it did not come back in time");
 }
 
 #[test]

@@ -94,6 +94,8 @@ struct World {
     sockets: BTreeMap<SocketAddr, (Member, StreamId)>,
     /// Whether datagrams reach the group and come from it.
     path: bool,
+    /// Whether sockets for streams can be had.
+    bindable: bool,
     /// Datagrams and messages of the group that wait for its server, while that is frozen.
     frozen: Option<Vec<Late>>,
     ports: u16,
@@ -158,6 +160,7 @@ impl World {
             closed: Vec::new(),
             sockets: BTreeMap::new(),
             path: true,
+            bindable: true,
             frozen: None,
             ports: 40_000,
             streams: BTreeMap::new(),
@@ -334,6 +337,9 @@ impl World {
                     self.closed.push((id, code));
                 }
                 self.part(Member::Ours(id));
+            }
+            Output::OpenSocket(id, stream) if !self.bindable => {
+                self.room.socket_failed(self.now, id, stream, "too many open files");
             }
             Output::OpenSocket(id, stream) => {
                 let address = self.open(Member::Ours(id), stream);

@@ -3,12 +3,13 @@
 //!
 //! | galene-sip (ed7bed1) | here |
 //! |---|---|
-//! | somebody who talks already is not heard by a call whose setup took a second | [`who_talks_already_is_heard_however_long_the_setup_takes`]; over sockets `tests/galene.rs`: `who_talks_already_is_heard_by_every_call` |
+//! | somebody who talks already is not heard by a call whose setup took a second | [`who_talks_already_is_heard_however_long_the_setup_takes`]; over sockets `tests/galene.rs`: `who_talks_already_is_heard_by_every_call`; who begins at that moment: `crates/lab/tests/group_client.rs`: `who_begins_to_talk_while_we_join_is_heard` |
 //! | a talker whose clock is 1000 ppm off falls silent for good after 40 s | [`clocks_1000_ppm_off_are_heard_for_five_minutes_in_both_directions`] |
 //! | a group of 8 or more members never answers | [`a_group_of_fifty_members_of_whom_ten_talk_is_joined_and_heard`]; over sockets `tests/galene.rs`: `a_group_of_fifty_members_answers` |
 //! | the process dies when Galène is frozen for 8 s and goes on | [`a_galene_that_was_frozen_for_nine_seconds_is_heard_again_and_nothing_ends`]; `tests/galene.rs`: `galene_frozen_for_nine_seconds_costs_nine_seconds_of_sound` |
 //! | the process dies when the connection ends while a stream begins | [`a_connection_that_ends_while_a_stream_begins_ends_nothing_else`] |
 //! | a refused join (password, permission, codec) leaves the caller without an answer | `membership.rs`, `told.rs`, `refusal.rs`; `tests/galene.rs`: `whoever_is_not_let_in_gets_the_right_answer` |
+//! | a failed look-up tells an unknown caller the resolver's address | `membership.rs`: `what_a_caller_is_told_names_no_host`; `tests/galene.rs`: `whoever_is_not_let_in_gets_the_right_answer` |
 //! | packets of strangers are played to the group | `attacks.rs`; over sockets `tests/hostile_media.rs` |
 //! | of 100 INVITEs at once 91 are lost | `tests/galene.rs`: `a_hundred_calls_at_once_are_all_answered` |
 //! | Galène black-holed: the call stays in silence for ever | [`a_galene_that_is_silent_for_ever_ends_the_calls_in_the_end`], `galene_away.rs`; `tests/galene.rs`: `galene_silent_for_75_seconds_is_left_and_found_again` |
@@ -133,7 +134,7 @@ fn a_galene_that_is_silent_for_ever_ends_the_calls_in_the_end() {
     let silent = world.now;
     world.run(210 * SECOND);
     for number in [1, 2] {
-        let gone = EndReason::GroupGone("the group could not be joined in time: does not answer".to_owned());
+        let gone = EndReason::GroupGone("it did not come back in time".to_owned());
         assert_eq!(world.ended(number), Some(gone));
     }
     // 65 s without a sign of life, then two minutes of trying

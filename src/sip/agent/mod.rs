@@ -155,8 +155,8 @@ pub enum Event {
     Acknowledged {
         /// Where.
         dialog: DialogId,
-        /// An answer, if the INVITE brought no offer: a session description or nothing.
-        body: Vec<u8>,
+        /// `None`: the 2xx had no offer. Else the answer to it, empty if the ACK has no session description.
+        answer: Option<Vec<u8>>,
     },
     /// The other side hung up; 200 is already sent.
     Bye {

@@ -336,13 +336,13 @@ impl Agent {
         let Some(id) = to.tag().and_then(|tag| self.find_dialog(headers, tag)) else { return };
         let Some(dialog) = self.dialogs.get_mut(&id) else { return };
         let Some(place) = dialog.unacknowledged.iter().position(|answer| answer.cseq == cseq.number) else { return };
-        dialog.unacknowledged.remove(place);
+        let response = dialog.unacknowledged.remove(place);
         match dialog.ending.take() {
             Some(reason) => self.end(now, id, reason),
             None => {
                 // an ACK cannot be refused, but what is no session description is no answer
-                let body = if check_body(ack).is_ok() { ack.body.clone() } else { Vec::new() };
-                self.event(Event::Acknowledged { dialog: id, body });
+                let body = || if check_body(ack).is_ok() { ack.body.clone() } else { Vec::new() };
+                self.event(Event::Acknowledged { dialog: id, answer: response.offers.then(body) });
             }
         }
     }

@@ -31,7 +31,16 @@ pub(super) struct Driver {
     playing: VecDeque<(Vec<i16>, oneshot::Sender<()>)>,
     voice: Voice,
     publishing: bool,
+    replacing: Option<Replacing>,
     closed: bool,
+}
+
+/// Our stream gives way to a new one, as a browser's does that changes its microphone.
+enum Replacing {
+    /// The message that would close the old one is kept back …
+    Close,
+    /// … and the offer of the new one says that it replaces this one.
+    Offer(String),
 }
 
 impl Driver {
@@ -54,6 +63,7 @@ impl Driver {
             playing: VecDeque::new(),
             voice: Voice::default(),
             publishing: false,
+            replacing: None,
             closed: false,
         }
     }
@@ -108,7 +118,13 @@ impl Driver {
                 self.client.publish(now);
                 self.playing.push_back((samples, done));
             }
+            Command::Offer => self.client.publish(now),
             Command::Unpublish => self.client.unpublish(now),
+            Command::Replace => {
+                self.replacing = Some(Replacing::Close);
+                self.client.unpublish(now);
+                self.client.publish(now);
+            }
             Command::Chat(to, text) => self.client.chat(now, to.as_deref(), &text),
             Command::Ignore(id) => self.client.ignore(id),
             Command::Raw(message) => {
@@ -133,10 +149,30 @@ impl Driver {
         }
     }
 
+    /// A message as it is sent; none if it is not.
+    fn written(&mut self, text: String) -> Option<String> {
+        let Some(replacing) = &self.replacing else { return Some(text) };
+        let mut message: serde_json::Value = serde_json::from_str(&text).ok()?;
+        match (replacing, message["type"].as_str()) {
+            (Replacing::Close, Some("close")) => {
+                let old = message["id"].as_str().unwrap_or_default().to_owned();
+                self.replacing = Some(Replacing::Offer(old));
+                None
+            }
+            (Replacing::Offer(old), Some("offer")) => {
+                message["replace"] = old.clone().into();
+                self.replacing = None;
+                Some(message.to_string())
+            }
+            _ => Some(text),
+        }
+    }
+
     async fn flush(&mut self) {
         while let Some(output) = self.client.poll() {
             match output {
                 Output::Text(text) => {
+                    let Some(text) = self.written(text) else { continue };
                     if let Err(error) = self.websocket.send(Message::text(text)).await {
                         self.client.handle_closed(Instant::now(), &error.to_string());
                         self.closed = true;

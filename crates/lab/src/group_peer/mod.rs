@@ -132,7 +132,9 @@ pub struct GroupPeer {
 
 enum Command {
     Publish(Vec<i16>, oneshot::Sender<()>),
+    Offer,
     Unpublish,
+    Replace,
     Chat(Option<String>, String),
     Ignore(String),
     Raw(serde_json::Value),
@@ -214,9 +216,19 @@ impl GroupPeer {
         let _ = finished.await;
     }
 
+    /// Offers a stream in which there is nothing yet; [`publish`](Self::publish) speaks in it.
+    pub fn offer(&self) {
+        let _ = self.commands.send(Command::Offer);
+    }
+
     /// Ends our stream.
     pub fn unpublish(&self) {
         let _ = self.commands.send(Command::Unpublish);
+    }
+
+    /// Goes on in a new stream that replaces the old one, as a browser does that changes its microphone.
+    pub fn replace_stream(&self) {
+        let _ = self.commands.send(Command::Replace);
     }
 
     /// Samples heard so far, by the talker's name; several streams of one name follow each other.

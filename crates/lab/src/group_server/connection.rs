@@ -128,6 +128,9 @@ impl Connection<'_> {
                 let _ = frozen.wait_for(|frozen| !frozen).await;
             }
             tokio::select! {
+                // before anything else, so that nothing more is handled once the server is frozen
+                biased;
+                Ok(()) = frozen.changed() => {}
                 out = outgoing.recv() => match out {
                     Some(Out::Message(message)) => self.send(*message).await?,
                     Some(Out::Pause(pause)) => sleep(pause).await,

@@ -50,7 +50,7 @@ pub(super) enum HallEvent {
         stream: StreamKey,
         event: PeerEvent,
     },
-    /// The 200 ms after a stream's first packet are over.
+    /// The 200 ms after a stream's offer, or after its first packet, are over.
     Publish {
         stream: StreamKey,
         to: Vec<ClientKey>,
@@ -116,6 +116,8 @@ pub(super) struct Up {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) packets: broadcast::Sender<Arc<Packet>>,
     pub(super) has_track: bool,
+    /// The others were offered it, or told that it has nothing for them.
+    pub(super) pushed: bool,
 }
 
 pub(super) struct Down {

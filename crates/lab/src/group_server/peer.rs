@@ -137,6 +137,7 @@ impl<F: Fn(PeerEvent)> Peer<'_, F> {
             let wake = peer.drain().await?;
             let ice_failed = peer.broken_since.map(|since| since + ICE_FAILED_AFTER);
             tokio::select! {
+                Ok(()) = frozen.changed() => {}
                 command = commands.recv() => match command {
                     Some(command) => peer.handle(command)?,
                     None => return peer.close().await,

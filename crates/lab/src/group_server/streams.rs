@@ -24,10 +24,11 @@ impl Hall {
             let role = Role::Up(packets.clone());
             let (serial, commands) = self.start_peer(key, &message.id, role);
             let label = message.label.clone();
-            let up = Up { serial, label, replace: String::new(), commands, packets, has_track: false };
+            let up = Up { serial, label, replace: String::new(), commands, packets, has_track: false, pushed: false };
             if let Some(client) = self.clients.get_mut(&key) {
                 client.up.insert(message.id.clone(), up);
             }
+            self.publish_later(&StreamKey { client: key, id: message.id.clone(), serial });
         }
         if !message.replace.is_empty() {
             self.delete_up(key, &message.replace, false);
@@ -108,12 +109,19 @@ impl Hall {
         }
     }
 
-    /// Hands a stream on after the delay in which Galène waits for further tracks.
     fn track_came(&mut self, stream: &StreamKey) {
-        let to = self.others(stream.client);
         if let Some(up) = self.clients.get_mut(&stream.client).and_then(|client| client.up.get_mut(&stream.id)) {
             up.has_track = true;
+            up.pushed = false;
         }
+        self.publish_later(stream);
+    }
+
+    /// Hands a stream on after the delay in which Galène waits for further tracks. As in Galène, whoever comes during the
+    /// delay is forgotten, and the delay that ends first wins: who joins after a stream's offer and asks for sound before
+    /// its first packet, is never offered it.
+    fn publish_later(&mut self, stream: &StreamKey) {
+        let to = self.others(stream.client);
         let (events, delay, stream) = (self.events.clone(), self.publish_delay, stream.clone());
         self.tasks.spawn(async move {
             tokio::time::sleep(delay).await;
@@ -123,7 +131,8 @@ impl Hall {
 
     pub(super) fn publish(&mut self, stream: &StreamKey, to: &[ClientKey]) {
         let up = self.clients.get_mut(&stream.client).and_then(|client| client.up.get_mut(&stream.id));
-        let Some(up) = up.filter(|up| up.serial == stream.serial) else { return };
+        let Some(up) = up.filter(|up| up.serial == stream.serial && !up.pushed) else { return };
+        up.pushed = true;
         let replace = std::mem::take(&mut up.replace);
         for &member in to {
             self.push(stream.client, &stream.id, member, &replace);

@@ -304,7 +304,7 @@ fn a_late_offer_is_answered_in_the_ack() {
     assert!(world.requests(PHONE, "ACK").is_empty());
     world.agents[PHONE].ack(world.now, phone, Some(Body::sdp("answer")));
     let events = world.take(GATEWAY);
-    assert!(matches!(&events[..], [Event::Acknowledged { body, .. }] if body == b"answer"), "{events:?}");
+    assert!(matches!(&events[..], [Event::Acknowledged { answer: Some(body), .. }] if body == b"answer"), "{events:?}");
     world.agents[PHONE].bye(world.now, phone, None);
     world.run(LONG);
     world.assert_empty();

@@ -165,6 +165,23 @@ fn a_caller_of_the_last_century_without_branch_and_tags_is_served() {
 }
 
 #[test]
+fn an_answer_goes_back_over_the_flow_whatever_the_via_says() {
+    // RFC 3261 §18.2.2, RFC 3581: the connection counts, not the address, port, maddr or missing rport in a Via
+    for via in
+        ["UDP 203.0.113.1:9", "TLS nowhere.invalid:1;maddr=224.2.0.1", "TLS 203.0.113.1;received=203.0.113.9;rport=7"]
+    {
+        let mut world = World::registered(71);
+        let request = raw_invite("x").replace("TLS proxy.example.org", via);
+        let gateway = &mut world.agents[GATEWAY];
+        gateway.handle_bytes(world.now, request.as_bytes());
+        let Some(Output::Send(bytes)) = gateway.poll() else { panic!("no response") };
+        let Message::Response(response) = Message::parse(&bytes).unwrap() else { panic!("a request") };
+        assert_eq!(response.status, 100);
+        assert_eq!(response.headers.all("Via").next(), Some(format!("SIP/2.0/{via};branch=z9hG4bKpx").as_str()));
+    }
+}
+
+#[test]
 fn a_sips_request_gets_a_sips_contact() {
     let mut world = World::registered(68);
     let secure = raw_invite("x").replace("INVITE sip:", "INVITE sips:");

@@ -119,7 +119,7 @@ fn while_our_offer_waits_for_the_ack_no_other_is_taken_or_made() {
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]), "one without an offer only refreshes");
     world.inject(GATEWAY, &raw("ACK", &to, "x", 1, "Content-Type: application/sdp\r\n", "answer"));
     let events = world.take(GATEWAY);
-    assert!(matches!(&events[..], [Event::Acknowledged { body, .. }] if body == b"answer"), "{events:?}");
+    assert!(matches!(&events[..], [Event::Acknowledged { answer: Some(body), .. }] if body == b"answer"), "{events:?}");
     world.inject(GATEWAY, &next("UPDATE", &to, 5, SDP, "v=0\r\n"));
     assert!(matches!(world.take(GATEWAY)[..], [Event::Update { .. }]));
 }
@@ -136,6 +136,22 @@ fn a_2xx_with_an_answer_leaves_the_dialog_open_for_the_next_offer() {
 }
 
 #[test]
+fn the_ack_of_an_answer_is_not_taken_for_that_of_an_offer_that_followed() {
+    let mut world = World::registered(54);
+    world.inject(GATEWAY, &raw_invite("x"));
+    let Some(Event::Invite { dialog, key, .. }) = world.take(GATEWAY).pop() else { panic!("no INVITE") };
+    let to = world.agents[GATEWAY].dialogs[&dialog].local.to_string();
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("answer"));
+    world.inject(GATEWAY, &next("INVITE", &to, 2, "", ""));
+    let Some(Event::ReInvite { key, .. }) = world.take(GATEWAY).pop() else { panic!("no re-INVITE") };
+    world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
+    world.inject(GATEWAY, &next("ACK", &to, 1, "", ""));
+    assert!(matches!(world.take(GATEWAY)[..], [Event::Acknowledged { answer: None, .. }]));
+    world.inject(GATEWAY, &next("ACK", &to, 2, "Content-Type: application/sdp\r\n", "v=0\r\n"));
+    assert!(matches!(&world.take(GATEWAY)[..], [Event::Acknowledged { answer: Some(body), .. }] if body == b"v=0\r\n"));
+}
+
+#[test]
 fn a_body_of_an_ack_that_is_no_session_description_is_no_answer() {
     for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: application/sdp\r\nContent-Encoding: gzip\r\n"] {
         let mut world = World::registered(52);
@@ -143,7 +159,10 @@ fn a_body_of_an_ack_that_is_no_session_description_is_no_answer() {
         world.agents[GATEWAY].respond(world.now, key, Reply::new(200, "OK").with_sdp("offer"));
         world.inject(GATEWAY, &raw("ACK", &to, "x", 1, kind, "v=0\r\n"));
         let events = world.take(GATEWAY);
-        assert!(matches!(&events[..], [Event::Acknowledged { body, .. }] if body.is_empty()), "{events:?}");
+        assert!(
+            matches!(&events[..], [Event::Acknowledged { answer: Some(body), .. }] if body.is_empty()),
+            "{events:?}"
+        );
     }
 }
 
