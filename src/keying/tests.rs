@@ -158,7 +158,7 @@ fn what_is_offered_becomes_the_right_fact() {
     let hash = format!("zrtp-hash:1.10 {}", "ab".repeat(32));
     let fingerprint = "fingerprint:SHA-256 00:01";
     let full = SuiteStrength::Full;
-    let cases: [(&str, &[&str], OfferedKeying); 13] = [
+    let cases: [(&str, &[&str], OfferedKeying); 14] = [
         ("RTP/AVP", &[], OfferedKeying::Clear),
         ("RTP/AVPF", &[], OfferedKeying::Clear),
         ("RTP/AVP", &[&hash], OfferedKeying::Zrtp),
