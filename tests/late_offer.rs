@@ -130,7 +130,8 @@ async fn a_phone_that_answers_our_offer_in_clear_is_told_so_and_gets_no_sound() 
 async fn tunnel(scene: &Scene) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (tls, provider) = (TlsConnector::from(scene.group.authority().client_config().unwrap()), scene.provider.address());
+    let (tls, provider) =
+        (TlsConnector::from(scene.group.authority().client_config().unwrap()), scene.provider.address());
     tokio::spawn(async move {
         while let Ok((mut plain, _)) = listener.accept().await {
             let stream = TcpStream::connect(provider).await.unwrap();
