@@ -337,7 +337,7 @@ impl Link {
                 Event::Joined { ref username, .. } => {
                     *joined = Some(now);
                     if !username.is_empty() {
-                        self.known_as.clone_from(username);
+                        self.known_as = brief(username);
                     }
                     if matches!(self.role, Role::Speak) {
                         *publish_by = Some(now + PUBLISH_PATIENCE);
