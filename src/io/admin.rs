@@ -444,11 +444,18 @@ pub async fn ask<A: for<'a> Deserialize<'a>>(path: &Path, question: &Question) -
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
     use super::*;
+    use crate::io::SystemRandomness;
+    use crate::io::store::Store;
 
     fn place(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("galene-sips-admin-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         directory.join("admin.socket")
+    }
+
+    fn peers(socket: &Path) -> PeerStore {
+        let store = Store::open(socket.parent().unwrap()).unwrap();
+        PeerStore::open(&store, &mut SystemRandomness::default(), crate::io::unix_time()).unwrap()
     }
 
     fn mode(path: &Path) -> u32 {
@@ -472,7 +479,7 @@ mod tests {
         let path = place("uid");
         let mut socket = AdminSocket::open(&path).await.unwrap();
         socket.uid = socket.uid.wrapping_add(1); // from now on we are another user
-        let server = tokio::spawn(socket.serve(Vec::new()));
+        let server = tokio::spawn(socket.serve(Vec::new(), peers(&path)));
         let answer = ask::<Status>(&path, &Question::Status).await;
         assert!(matches!(answer, Err(AdminError::Answer(_) | AdminError::NotRunning { .. })), "{answer:?}");
         server.abort();
@@ -507,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_without_an_end_or_a_sense_is_not_answered() {
         let path = place("noise");
-        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new()));
+        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new(), peers(&path)));
         for noise in ["x".repeat(100_000), "{}\n".to_owned(), "\n".to_owned()] {
             let mut stream = UnixStream::connect(&path).await.unwrap();
             let _ = stream.write_all(noise.as_bytes()).await; // it may hang up in the middle

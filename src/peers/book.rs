@@ -170,7 +170,7 @@ impl PeerBook {
             return Err(Refused::Busy);
         }
         entry.peer.expire(now);
-        if !entry.peer.has_secret() {
+        if entry.peer.newest_secret(now).is_none() {
             return Err(Refused::NoSecret);
         }
         entry.peer.verification = Some(Verification { at: now, by: Verifier::Administrator });
@@ -257,21 +257,21 @@ impl Pages {
             born: entry.map(|entry| entry.born),
             acquaintance: Acquaintance {
                 peer: entry.map(|entry| entry.summary(now)),
-                other_devices: self.other_devices(key, now),
+                other_devices: self.other_devices(key),
                 other_address: self.other_address(key),
             },
         }
     }
 
-    /// The same caller with other devices. Anonymous callers are not the same caller.
-    fn other_devices(&self, key: &PeerKey, now: UnixTime) -> Vec<Summary> {
+    /// How many other devices the same caller has. Anonymous callers are not the same caller.
+    fn other_devices(&self, key: &PeerKey) -> usize {
         if key.caller == Caller::Anonymous {
-            return Vec::new();
+            return 0;
         }
         let first = PeerKey { zid: Zid([0; 12]), ..key.clone() };
-        let same_caller = |entry: &&Entry| (&entry.peer.key.account, &entry.peer.key.caller) == (&key.account, &key.caller);
-        let row = self.peers.range(first..).map(|(_, entry)| entry).take_while(same_caller);
-        row.filter(|entry| entry.peer.key.zid != key.zid).map(|entry| entry.summary(now)).collect()
+        let same_caller = |other: &&PeerKey| (&other.caller, &other.account) == (&key.caller, &key.account);
+        let devices = self.peers.range(first..).map(|(other, _)| other).take_while(same_caller);
+        devices.filter(|other| other.zid != key.zid).count()
     }
 
     /// The same device under another address: the one that it was last seen under.
@@ -315,7 +315,7 @@ impl Pages {
         let first_seen = old.map_or(now, |peer| peer.first_seen);
         let mut peer = Peer { key: key.clone(), rs1, rs2, first_seen, last_seen: now, verification };
         peer.expire(now);
-        if !peer.has_secret() {
+        if peer.newest_secret(now).is_none() {
             return self.delete(key).into_iter().collect();
         }
         let room = if old.is_none() { self.make_room() } else { None };
@@ -351,15 +351,15 @@ impl Pages {
 
 impl Entry {
     fn summary(&self, now: UnixTime) -> Summary {
-        let mut peer = self.peer.duplicate();
-        peer.expire(now);
+        let newest = self.peer.newest_secret(now);
         Summary {
-            has_secret: peer.has_secret(),
-            expires: peer.rs1.as_ref().or(peer.rs2.as_ref()).and_then(|kept| kept.expires),
-            key: peer.key,
-            first_seen: peer.first_seen,
-            last_seen: peer.last_seen,
-            verification: peer.verification,
+            key: self.peer.key.clone(),
+            first_seen: self.peer.first_seen,
+            last_seen: self.peer.last_seen,
+            // without a secret there is nothing that could be verified
+            verification: self.peer.verification.clone().filter(|_| newest.is_some()),
+            has_secret: newest.is_some(),
+            expires: newest.and_then(|kept| kept.expires),
             remembered: self.remembered,
         }
     }

@@ -36,8 +36,8 @@ struct Met {
 pub struct Acquaintance {
     /// The peer, if it was known.
     pub peer: Option<Summary>,
-    /// Other devices of the same caller.
-    pub other_devices: Vec<Summary>,
+    /// How many other devices of the same caller are known.
+    pub other_devices: usize,
     /// Another address under which this device has called the account.
     pub other_address: Option<Caller>,
 }
@@ -45,7 +45,7 @@ pub struct Acquaintance {
 impl Acquaintance {
     /// "Known caller, unknown device": somebody else may be using the caller's address.
     pub fn is_unknown_device_of_known_caller(&self) -> bool {
-        self.peer.is_none() && !self.other_devices.is_empty()
+        self.peer.is_none() && self.other_devices > 0
     }
 }
 

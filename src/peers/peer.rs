@@ -130,14 +130,14 @@ impl Peer {
                 *secret = None;
             }
         }
-        if !self.has_secret() {
+        if self.newest_secret(now).is_none() {
             self.verification = None;
         }
     }
 
-    /// Whether there is a retained secret.
-    pub fn has_secret(&self) -> bool {
-        self.rs1.is_some() || self.rs2.is_some()
+    /// The newest retained secret that is still good.
+    pub(super) fn newest_secret(&self, now: UnixTime) -> Option<&Kept> {
+        [&self.rs1, &self.rs2].into_iter().flatten().find(|kept| kept.is_good(now))
     }
 
     /// What the engine is told.

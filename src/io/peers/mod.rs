@@ -21,8 +21,6 @@
 mod database;
 mod open;
 mod row;
-#[cfg(test)]
-mod tests;
 mod writer;
 mod zid;
 

@@ -1,0 +1,90 @@
+/* Loaded before libc (LD_PRELOAD) into a program that writes to a store: the n-th thing that it does to a file below
+ * FAULT_DIR goes wrong. FAULT_AT=n; FAULT_KIND=
+ *   kill  the program dies before it        tear  it dies in the middle of it, half of the octets are written
+ *   full  from it on the disk is full       fail  it fails, once
+ * Counted: open to create, write, pwrite, ftruncate, fsync, fdatasync, rename, unlink. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static long done;
+
+static int is(const char *kind) {
+    const char *wanted = getenv("FAULT_KIND");
+    return wanted && !strcmp(wanted, kind);
+}
+
+static int below(const char *path) {
+    const char *directory = getenv("FAULT_DIR");
+    return directory && !strncmp(path, directory, strlen(directory));
+}
+
+static int is_ours(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return below(path);
+}
+
+/* 0: go on. 1: fail with errno. 2: write half, then die. */
+static int fault(int takes_room) {
+    long at = atol(getenv("FAULT_AT") ? getenv("FAULT_AT") : "0");
+    long now = __atomic_add_fetch(&done, 1, __ATOMIC_SEQ_CST);
+    if (is("full") && now >= at && takes_room) { errno = ENOSPC; return 1; }
+    if (now != at) return 0;
+    if (is("fail")) { errno = EIO; return 1; }
+    if (is("tear") && takes_room) return 2;
+    if (is("kill") || is("tear")) raise(SIGKILL);
+    return 0;
+}
+
+#define REAL(name) __typeof__(name) *real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
+ssize_t write(int fd, const void *data, size_t size) {
+    REAL(write);
+    int wrong = is_ours(fd) ? fault(1) : 0;
+    if (wrong == 1) return -1;
+    if (wrong == 2) { real(fd, data, size / 2); raise(SIGKILL); }
+    return real(fd, data, size);
+}
+
+#define PWRITE(name, offset)                                             \
+    ssize_t name(int fd, const void *data, size_t size, offset at) {     \
+        REAL(name);                                                      \
+        int wrong = is_ours(fd) ? fault(1) : 0;                          \
+        if (wrong == 1) return -1;                                       \
+        if (wrong == 2) { real(fd, data, size / 2, at); raise(SIGKILL); } \
+        return real(fd, data, size, at);                                 \
+    }
+PWRITE(pwrite, off_t)
+PWRITE(pwrite64, off64_t)
+
+int ftruncate(int fd, off_t size) { REAL(ftruncate); return is_ours(fd) && fault(0) ? -1 : real(fd, size); }
+int ftruncate64(int fd, off64_t size) { REAL(ftruncate64); return is_ours(fd) && fault(0) ? -1 : real(fd, size); }
+int fsync(int fd) { REAL(fsync); return is_ours(fd) && fault(0) ? -1 : real(fd); }
+int fdatasync(int fd) { REAL(fdatasync); return is_ours(fd) && fault(0) ? -1 : real(fd); }
+int unlink(const char *path) { REAL(unlink); return below(path) && fault(0) ? -1 : real(path); }
+int rename(const char *from, const char *to) { REAL(rename); return below(to) && fault(0) ? -1 : real(from, to); }
+
+#define OPEN(name)                                                       \
+    int name(const char *path, int flags, ...) {                         \
+        REAL(name);                                                      \
+        va_list more;                                                    \
+        va_start(more, flags);                                           \
+        mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;        \
+        va_end(more);                                                    \
+        if (flags & O_CREAT && below(path) && fault(0)) return -1;       \
+        return real(path, flags, mode);                                  \
+    }
+OPEN(open)
+OPEN(open64)
