@@ -146,7 +146,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let _ = admin.await; // lets the socket's file be removed
         while accounts.join_next().await.is_some() {}
         while rooms.join_next().await.is_some() {}
-        peers.finish().await;
+        peers.close().await;
     };
     if timeout(FAREWELL, all_over).await.is_err() {
         tracing::warn!("not everything could be ended properly in time");

@@ -277,26 +277,21 @@ impl Pages {
     /// The same device under another address: the one that it was last seen under.
     fn other_address(&self, key: &PeerKey) -> Option<Caller> {
         let peers = self.peers.values().map(|entry| &entry.peer);
-        let others = peers.filter(|peer| {
-            peer.key.account == key.account && peer.key.zid == key.zid && peer.key.caller != key.caller
-        });
+        let others = peers
+            .filter(|peer| peer.key.account == key.account && peer.key.zid == key.zid && peer.key.caller != key.caller);
         others.max_by_key(|peer| peer.last_seen).map(|peer| peer.key.caller.clone())
     }
 
-    fn update(
-        &mut self,
-        key: &PeerKey,
-        new: CacheEntry,
-        person: Option<Verification>,
-        now: UnixTime,
-    ) -> Vec<Change> {
+    fn update(&mut self, key: &PeerKey, new: CacheEntry, person: Option<Verification>, now: UnixTime) -> Vec<Change> {
         let old = self.peers.get(key).map(|entry| &entry.peer);
         // never out of nothing: by a person now, or by a person before
         let before = old.and_then(|peer| peer.verification.clone());
         let verification = if new.verified { person.clone().or(before) } else { None };
         // a person speaks of the secret of his call: if the chain has gone on from there, so it stays
         let gone_on = old.filter(|peer| {
-            person.is_some() && new.verified && new.rs1.as_ref().is_some_and(|rs| peer.same_secret(&rs.secret).is_some())
+            person.is_some()
+                && new.verified
+                && new.rs1.as_ref().is_some_and(|rs| peer.same_secret(&rs.secret).is_some())
         });
         let (rs1, rs2) = match gone_on.map(Peer::duplicate) {
             Some(peer) => (peer.rs1, peer.rs2),

@@ -27,7 +27,7 @@ fn good(place: &Place) -> Good {
     changes.push(book.verify(&key("", 1), NOW).unwrap());
     assert!(write(&store, changes));
     let (zid, state) = (store.zid().to_string(), state(book));
-    close(store);
+    close(&store);
     Good { zid, file: place.read("zid"), database: place.read("peers.sqlite"), state }
 }
 
@@ -44,7 +44,7 @@ fn nothing_out_of_nothing(place: &Place, good: &Good, what: &str) -> bool {
         // and the next peer is remembered
         assert!(write(&store, exchange(store.book(), "alice@example.org", 1, 9)), "{what}");
     }
-    close(store);
+    close(&store);
     is_whole
 }
 
@@ -78,7 +78,7 @@ fn a_database_with_a_wrong_octet_anywhere() {
                 Err(StoreError::Newer { .. }) => assert!((60..64).contains(&at), "{at}"),
                 Err(error) => panic!("{at}: {error}"),
                 Ok(store) => {
-                    close(store);
+                    close(&store);
                     let first = place.set_aside();
                     assert!(first == 0 || nothing_is_verified(&place), "{at}");
                     if first == 0 {
@@ -96,7 +96,7 @@ fn a_database_with_a_wrong_octet_anywhere() {
 fn nothing_is_verified(place: &Place) -> bool {
     let store = open(&place.0);
     let is_empty = state(store.book()).is_empty();
-    close(store);
+    close(&store);
     is_empty
 }
 
@@ -124,7 +124,10 @@ fn files_of_others_are_set_aside_unharmed() {
     let good = good(&place);
     let other = place.0.with_extension("other");
     let _ = fs::remove_file(&other);
-    Connection::open(&other).unwrap().execute_batch("CREATE TABLE precious (x); INSERT INTO precious VALUES (1)").unwrap();
+    Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE precious (x); INSERT INTO precious VALUES (1)")
+        .unwrap();
     let sqlite = fs::read(&other).unwrap();
     fs::remove_file(&other).unwrap();
     for foreign in [&b""[..], b"\n", b"precious words", &sqlite, &[0xff; 5000]] {
@@ -145,7 +148,7 @@ fn two_damaged_databases_are_both_kept() {
     let good = good(&place);
     for _ in 0..3 {
         fs::write(place.0.join("peers.sqlite"), "damaged").unwrap();
-        close(open(&place.0));
+        close(&open(&place.0));
     }
     assert_eq!(place.set_aside(), 3, "{:?}", place.names());
     assert_eq!(open(&place.0).zid().to_string(), good.zid);
@@ -203,7 +206,7 @@ fn the_zid_survives_the_loss_of_either_file() {
     place.with(&[file]);
     let store = open(&place.0);
     assert_eq!((store.zid().to_string(), state(store.book())), (good.zid.clone(), State::new()));
-    close(store);
+    close(&store);
     place.with(&[database]);
     assert!(nothing_out_of_nothing(&place, &good, "no file"));
     for length in 0..good.file.len() {
@@ -225,13 +228,13 @@ fn the_zid_survives_the_loss_of_either_file() {
 #[test]
 fn a_zid_brought_from_elsewhere_goes_before_a_database_without_peers() {
     let place = Place::new("moved");
-    close(open(place.with(&[])));
+    close(&open(place.with(&[])));
     fs::write(place.0.join("zid"), "0123456789abcdef01234567\n").unwrap();
-    close(open(&place.0));
+    close(&open(&place.0));
     fs::remove_file(place.0.join("zid")).unwrap();
     let store = open(&place.0);
     assert_eq!(store.zid().to_string(), "0123456789abcdef01234567", "the database has it now");
-    close(store);
+    close(&store);
 }
 
 #[test]
@@ -244,7 +247,11 @@ fn a_journal_without_its_database_is_not_rolled_into_the_next_one() {
     fs::create_dir(&hot).unwrap();
     fs::write(hot.join("peers.sqlite"), &good.database).unwrap();
     let connection = Connection::open(hot.join("peers.sqlite")).unwrap();
-    connection.execute_batch("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE; UPDATE peer SET digest = zeroblob(3000)").unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE; UPDATE peer SET digest = zeroblob(3000)",
+        )
+        .unwrap();
     let journal = fs::read(hot.join("peers.sqlite-journal")).unwrap();
     let half_written = fs::read(hot.join("peers.sqlite")).unwrap();
     drop(connection);
@@ -261,8 +268,8 @@ fn a_journal_without_its_database_is_not_rolled_into_the_next_one() {
     place.with(&[("zid", &good.file), ("peers.sqlite-journal", &journal)]);
     let store = open(&place.0);
     assert_eq!((store.zid().to_string(), state(store.book())), (good.zid.clone(), State::new()));
-    close(store);
-    close(open(&place.0));
+    close(&store);
+    close(&open(&place.0));
     assert_eq!(place.set_aside(), 0);
 }
 
@@ -283,7 +290,7 @@ fn the_files_are_ours_alone_and_keep_no_secret_that_was_forgotten() {
     let names = place.names();
     assert!(names.contains(&"peers.sqlite-journal".to_owned()) && names.len() == 5, "{names:?}");
     assert!(names.iter().all(|name| others(name) == 0), "{names:?}");
-    close(store);
+    close(&store);
 }
 
 #[test]
@@ -297,7 +304,7 @@ fn what_cannot_be_read_is_left_alone() {
     assert_eq!(store.zid().to_string(), good.zid);
     assert!(!write(&store, exchange(store.book(), "", 1, 1)), "not remembered");
     assert_eq!(store.book().list(NOW)[0].remembered, Remembered::No);
-    close(store);
+    close(&store);
     assert!(fs::symlink_metadata(place.0.join("peers.sqlite")).unwrap().is_symlink() && place.set_aside() == 0);
 
     place.with(&[("peers.sqlite", &good.database)]);

@@ -10,13 +10,12 @@ mod disks;
 use galene_sips::io::SystemRandomness;
 use galene_sips::io::peers::PeerStore;
 use galene_sips::io::store::{Store, StoreError};
-use galene_sips::peers::{
-    Caller, Change, PeerBook, PeerCache, PeerKey, Remembered, Summary, Verification, Verifier,
-};
+use galene_sips::peers::{Caller, Change, PeerBook, PeerCache, PeerKey, Remembered, Summary, Verification, Verifier};
 use galene_sips::units::UnixTime;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use zrtp_proto::{Cache as _, CacheEntry, Lifetime, Lookup, Remember, Retained, Secret, Zid};
 
 const ACCOUNT: &str = "conference@sip.example.org";
@@ -58,7 +57,10 @@ impl Place {
 
     /// How many databases were set aside.
     fn set_aside(&self) -> usize {
-        self.names().iter().filter(|name| name.starts_with("peers.sqlite.damaged-") && !name.ends_with("-journal")).count()
+        self.names()
+            .iter()
+            .filter(|name| name.starts_with("peers.sqlite.damaged-") && !name.ends_with("-journal"))
+            .count()
     }
 }
 
@@ -73,8 +75,15 @@ fn try_open(directory: &Path) -> Result<PeerStore, StoreError> {
     PeerStore::open(&store, &mut SystemRandomness::default(), NOW)
 }
 
+/// A lock outlives its program for as long as a child that another test starts at that moment has not become its program.
 fn open(directory: &Path) -> PeerStore {
-    try_open(directory).unwrap()
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match try_open(directory) {
+            Err(StoreError::InUse { .. }) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Writes, and waits for the answer.
@@ -82,11 +91,8 @@ fn write(store: &PeerStore, changes: Vec<Change>) -> bool {
     store.write(changes).blocking_recv().unwrap()
 }
 
-/// Closes the store: whoever opens the directory next is alone with it.
-fn close(store: PeerStore) {
-    // the answer comes from the writer, whose next step is to find that nobody is left
-    let _ = write(&store, Vec::new());
-    drop(store);
+fn close(store: &PeerStore) -> bool {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close())
 }
 
 fn key(caller: &str, peer: u8) -> PeerKey {

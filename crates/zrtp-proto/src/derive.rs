@@ -37,10 +37,8 @@ pub(crate) struct Transcript<'a> {
 impl Keys {
     pub(crate) fn derive(suite: &Suite, transcript: &Transcript<'_>, dh_result: &Secret, shared: &Shared) -> Self {
         // total_hash = hash(Hello of responder || Commit || DHPart1 || DHPart2)
-        let total_hash = hash(
-            suite.hash,
-            &[transcript.responder_hello, transcript.commit, transcript.part1, transcript.part2],
-        );
+        let total_hash =
+            hash(suite.hash, &[transcript.responder_hello, transcript.commit, transcript.part1, transcript.part2]);
         // KDF_Context = (ZIDi || ZIDr || total_hash)
         let context = [&transcript.initiator.0, &transcript.responder.0, total_hash.as_slice()].concat();
         let s0 = s0(suite.hash, dh_result, &context, shared);

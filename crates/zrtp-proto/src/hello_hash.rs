@@ -80,7 +80,9 @@ mod tests {
         let hash = HelloHash::of(b"hello");
         assert_eq!(hash.to_string().parse(), Ok(hash));
         assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
-        for wrong in ["", "1.10", "1.10 00", "2.00 ", &hash.to_string()[..68], &format!("{hash}0"), &hash.to_string()[5..]] {
+        for wrong in
+            ["", "1.10", "1.10 00", "2.00 ", &hash.to_string()[..68], &format!("{hash}0"), &hash.to_string()[5..]]
+        {
             assert_eq!(wrong.parse::<HelloHash>(), Err(NotAHelloHash), "{wrong}");
         }
         assert_eq!(hash.to_string().replacen("1.10", "2.00", 1).parse::<HelloHash>(), Err(NotAHelloHash));

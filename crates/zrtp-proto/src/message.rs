@@ -176,8 +176,7 @@ fn commit<'a>(reader: &mut Reader<'a>) -> Result<Commit<'a>, Dropped> {
 
 fn dh_part<'a>(reader: &mut Reader<'a>) -> Result<DhPart<'a>, Dropped> {
     let h1 = reader.array()?;
-    let ids =
-        SecretIds { rs1: reader.array()?, rs2: reader.array()?, aux: reader.array()?, pbx: reader.array()? };
+    let ids = SecretIds { rs1: reader.array()?, rs2: reader.array()?, aux: reader.array()?, pbx: reader.array()? };
     let value = reader.all_but(SHORT)?;
     reader.skip(SHORT)?;
     Ok(DhPart { h1, ids, value })
@@ -203,8 +202,7 @@ impl Commit<'_> {
         if self.is_preshared() {
             return Err(Failure::Preshared);
         }
-        let agreement =
-            offered(KeyAgreement::from_name(agreement), &offer.agreements).ok_or(Failure::KeyAgreement)?;
+        let agreement = offered(KeyAgreement::from_name(agreement), &offer.agreements).ok_or(Failure::KeyAgreement)?;
         let hash = offered(Hash::from_name(hash), &offer.hashes).ok_or(Failure::HashType)?;
         // "If ECDH-384 (EC38) is chosen as the key agreement, the negotiated hash algorithm MUST be […] SHA-384"
         if agreement == KeyAgreement::Ec38 && hash != Hash::S384 {

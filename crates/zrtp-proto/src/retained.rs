@@ -3,9 +3,7 @@
 use crate::hash::{mac, short};
 use crate::message::SecretIds;
 use crate::secret::same;
-use crate::{
-    AbsentSecret, AuxSecret, CacheEntry, Continuity, Hash, Lifetime, Purpose, Random, Retained, Role, Secret,
-};
+use crate::{AbsentSecret, AuxSecret, CacheEntry, Continuity, Hash, Lifetime, Purpose, Random, Retained, Role, Secret};
 
 /// What we have in common with a peer, as far as we know, at the beginning of an exchange.
 pub(crate) struct Known {

@@ -72,7 +72,8 @@ impl Limit {
     /// Whether one more answer is allowed now.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
-        let earned = (now.saturating_duration_since(since).as_millis() / EVERY.as_millis()).min(u128::from(BURST)) as u32;
+        let earned =
+            (now.saturating_duration_since(since).as_millis() / EVERY.as_millis()).min(u128::from(BURST)) as u32;
         if earned > 0 {
             self.left = (self.left + earned).min(BURST);
             self.since = Some(now);

@@ -106,6 +106,7 @@ impl Database {
         // SQLite gives the journal the mode of the database
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io_error)?;
         Self::fill(&new, zid).map_err(|error| error.to_string())?;
+        remove(&journal(&new)).map_err(io_error)?;
         fs::rename(&new, path).map_err(io_error)?;
         if let Some(directory) = path.parent() {
             File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)?;
@@ -159,7 +160,8 @@ impl Database {
         if check != "ok" {
             return Err(damaged(check));
         }
-        let peers = self.peers().map_err(with_zid)?.map_err(|row::NotOurs| damaged("a row of it is damaged".to_owned()))?;
+        let peers =
+            self.peers().map_err(with_zid)?.map_err(|row::NotOurs| damaged("a row of it is damaged".to_owned()))?;
         let writable = !self.0.is_readonly("main").map_err(with_zid)?;
         match zid {
             Ok(zid) => Ok(Content { zid, peers, writable }),
@@ -213,7 +215,8 @@ fn write_zid(connection: &Connection, zid: Zid) -> rusqlite::Result<()> {
     connection.execute("REPLACE INTO own VALUES (1, ?, ?)", params![zid.0, digest]).map(drop)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

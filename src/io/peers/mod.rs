@@ -67,17 +67,20 @@ impl PeerStore {
     /// Writes these changes after all earlier ones. Answers whether they are in the store, for good even if the machine stops now;
     /// the book is told so too. Whoever does not care may drop the answer.
     pub fn write(&self, changes: Vec<Change>) -> oneshot::Receiver<bool> {
+        self.ask(changes, false)
+    }
+
+    /// Writes what can be written and closes the store, at the end of the program. Whether everything is in it.
+    pub async fn close(&self) -> bool {
+        self.ask(Vec::new(), true).await.unwrap_or(false)
+    }
+
+    fn ask(&self, changes: Vec<Change>, close: bool) -> oneshot::Receiver<bool> {
         let (done, answer) = oneshot::channel();
-        let job = Job { changes, done };
-        if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
-            // the writer has ended, by a defect of ours
+        if let Err(mpsc::SendError(job)) = self.jobs.send(Job { changes, close, done }) {
+            // the store is closed
             self.book.written(&job.changes.iter().map(|change| change.number).collect::<Vec<_>>(), false);
         }
         answer
-    }
-
-    /// Waits until everything has been written that can be: for the end of the program.
-    pub async fn finish(&self) {
-        let _ = self.write(Vec::new()).await; // an error means that nothing more can be done
     }
 }

@@ -21,10 +21,8 @@ pub(super) struct Opened {
 }
 
 const READ_ONLY: &str = "let the program write to its store; until then the room reads \"not remembered\"";
-const LEFT_ALONE: &str =
-    "let the program read and write its store, then restart it; until then no phone counts as verified and none is remembered";
-const SET_ASIDE: &str =
-    "restore a backup, or have the codes of the phones compared again; look at the disk. The file set aside is not used any more";
+const LEFT_ALONE: &str = "let the program read and write its store, then restart it; until then no phone counts as verified and none is remembered";
+const SET_ASIDE: &str = "restore a backup, or have the codes of the phones compared again; look at the disk. The file set aside is not used any more";
 
 pub(super) fn open(directory: &Path, random: &mut dyn Random, now: UnixTime) -> Result<Opened, StoreError> {
     let path = database::path(directory);
@@ -166,8 +164,10 @@ fn set_aside(path: &Path, now: UnixTime) -> io::Result<PathBuf> {
         .unwrap_or_default();
     fs::rename(path, &aside)?;
     let journal = database::journal(path);
-    if fs::symlink_metadata(&journal).is_ok() {
-        fs::rename(&journal, database::journal(&aside))?;
+    match fs::symlink_metadata(&journal) {
+        // what could bring the database back goes with it
+        Ok(metadata) if metadata.len() > 0 => fs::rename(&journal, database::journal(&aside))?,
+        _ => database::remove(&journal)?,
     }
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;

@@ -100,9 +100,13 @@ pub(super) fn with_row<T>(peer: &Peer, use_row: impl FnOnce(&[Cell<'_>]) -> T) -
         Some(Verification { at, by: Verifier::Administrator }) => {
             [Cell::time(*at), Cell::Text("administrator"), Cell::Null, Cell::Null, Cell::Null]
         }
-        Some(Verification { at, by: Verifier::Voice { operator, group, call } }) => {
-            [Cell::time(*at), Cell::Text("voice"), Cell::Text(operator), Cell::Text(group), Cell::Number((*call).into())]
-        }
+        Some(Verification { at, by: Verifier::Voice { operator, group, call } }) => [
+            Cell::time(*at),
+            Cell::Text("voice"),
+            Cell::Text(operator),
+            Cell::Text(group),
+            Cell::Number((*call).into()),
+        ],
     };
     let mut row = Vec::with_capacity(COLUMNS.len());
     row.extend([

@@ -9,16 +9,21 @@ use tokio::sync::oneshot;
 
 const RETRY: Duration = Duration::from_secs(60);
 
-const REMEDY: &str = "make room on the disk of the store, and let the program write to it; it is tried again every minute";
+const REMEDY: &str =
+    "make room on the disk of the store, and let the program write to it; it is tried again every minute";
 
-/// Changes to write together, and who wants to know.
+/// What the thread is asked to do, and who wants to know.
 #[derive(Debug)]
 pub(super) struct Job {
+    /// To write together, after everything before.
     pub(super) changes: Vec<Change>,
+    /// Whether the database is to be closed after that.
+    pub(super) close: bool,
+    /// Whether everything is in the store.
     pub(super) done: oneshot::Sender<bool>,
 }
 
-/// Writes until every handle of the store is gone.
+/// Writes until it is told to close, or until every handle of the store is gone.
 pub(super) fn run(database: Option<Database>, jobs: &Receiver<Job>, book: &PeerBook) {
     let mut writer = Writer { database, backlog: BTreeMap::new(), failing: false };
     loop {
@@ -26,16 +31,22 @@ pub(super) fn run(database: Option<Database>, jobs: &Receiver<Job>, book: &PeerB
             true => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             false => jobs.recv_timeout(RETRY),
         };
-        let (changes, done) = match job {
-            Ok(Job { changes, done }) => (changes, Some(done)),
-            Err(RecvTimeoutError::Timeout) => (Vec::new(), None),
+        match job {
+            Ok(Job { changes, close, done }) => {
+                // the last word on a peer is all that counts
+                writer.backlog.extend(changes.into_iter().map(|change| (change.edit.key().clone(), change)));
+                let in_store = writer.write(book);
+                if close {
+                    drop(writer);
+                    let _ = done.send(in_store);
+                    return;
+                }
+                let _ = done.send(in_store); // nobody needs to wait
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                writer.write(book);
+            }
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        // the last word on a peer is all that counts
-        writer.backlog.extend(changes.into_iter().map(|change| (change.edit.key().clone(), change)));
-        let in_store = writer.write(book);
-        if let Some(done) = done {
-            let _ = done.send(in_store); // nobody needs to wait
         }
     }
 }

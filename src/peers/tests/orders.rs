@@ -154,10 +154,11 @@ fn a_secret_ends_when_both_sides_said_and_its_verification_with_it() {
     let ok = Some(CacheEntry { rs1: same, rs2: None, verified: true });
     let _ = cache.remember(zrtp_proto::Remember { peer: zid(1), entry: ok }, Some(by_voice()), later);
     assert_eq!(book.list(later)[0].expires, Some(UnixTime(NOW.0 + 100)), "comparing does not lengthen it");
-    let lifetime = |at| match crate::peers::PeerCache::new(&book, ACCOUNT, alice(), UnixTime(NOW.0 + at)).lookup(&zid(1)) {
-        Lookup::Known(CacheEntry { rs1: Some(rs1), .. }) => rs1.lifetime,
-        other => unreachable!("{other:?}"),
-    };
+    let lifetime =
+        |at| match crate::peers::PeerCache::new(&book, ACCOUNT, alice(), UnixTime(NOW.0 + at)).lookup(&zid(1)) {
+            Lookup::Known(CacheEntry { rs1: Some(rs1), .. }) => rs1.lifetime,
+            other => unreachable!("{other:?}"),
+        };
     assert_eq!([lifetime(60), lifetime(99), lifetime(100)], [Lifetime(40), Lifetime(1), Lifetime::NONE]);
     let over = &book.list(UnixTime(NOW.0 + 100))[0];
     assert!(!over.has_secret && over.verification.is_none());

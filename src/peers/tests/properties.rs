@@ -10,10 +10,24 @@ use zrtp_proto::{Cache as _, CacheEntry, Lookup, Remember};
 #[derive(Clone, Debug)]
 enum Step {
     /// A call that is secure, with what is said of its SAS at the end.
-    Call { caller: u8, peer: u8, mismatch: bool, comparison: Option<bool> },
-    Verify { caller: u8, peer: u8 },
-    Unverify { caller: u8, peer: u8 },
-    Forget { caller: u8, peer: u8 },
+    Call {
+        caller: u8,
+        peer: u8,
+        mismatch: bool,
+        comparison: Option<bool>,
+    },
+    Verify {
+        caller: u8,
+        peer: u8,
+    },
+    Unverify {
+        caller: u8,
+        peer: u8,
+    },
+    Forget {
+        caller: u8,
+        peer: u8,
+    },
     Restart,
 }
 

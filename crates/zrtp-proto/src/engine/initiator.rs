@@ -21,11 +21,8 @@ impl Engine {
         let random = self.random.as_mut();
         let half = self.agreements.initiator(suite.agreement, suite.cipher, random);
         let ids = known.ids(suite.hash, Role::Initiator, &self.chain.h3, random);
-        let part2 = message::build_with_mac(
-            b"DHPart2 ",
-            &[&self.chain.h1, &ids.octets(), half.part_value()],
-            &self.chain.h0,
-        );
+        let part2 =
+            message::build_with_mac(b"DHPart2 ", &[&self.chain.h1, &ids.octets(), half.part_value()], &self.chain.h0);
         // hvi = hash(initiator's DHPart2 message || responder's Hello message), the leftmost 256 bits
         let hvi = commitment(suite.hash, &part2, &peer.message);
         let commit = message::build_with_mac(

@@ -353,7 +353,10 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("state", &self.state.name()).field("zid", &self.config.zid).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("state", &self.state.name())
+            .field("zid", &self.config.zid)
+            .finish_non_exhaustive()
     }
 }
 

@@ -55,11 +55,8 @@ impl Engine {
             Err(BadPublicValue) => return self.fail_with(now, Failure::PublicValue),
         };
         let ids = known.ids(suite.hash, Role::Responder, &self.chain.h3, self.random.as_mut());
-        let part1 = message::build_with_mac(
-            b"DHPart1 ",
-            &[&self.chain.h1, &ids.octets(), half.part_value()],
-            &self.chain.h0,
-        );
+        let part1 =
+            message::build_with_mac(b"DHPart1 ", &[&self.chain.h1, &ids.octets(), half.part_value()], &self.chain.h0);
         self.end_discovery();
         self.repeats = None;
         self.silence_at = Some(now + self.config.timers.silence);
@@ -171,12 +168,7 @@ impl Engine {
         Ok(trust)
     }
 
-    pub(super) fn on_confirm2(
-        &mut self,
-        now: Instant,
-        confirm: &Confirm<'_>,
-        octets: &[u8],
-    ) -> Result<Trust, Dropped> {
+    pub(super) fn on_confirm2(&mut self, now: Instant, confirm: &Confirm<'_>, octets: &[u8]) -> Result<Trust, Dropped> {
         if let State::Secure(done) = &self.state {
             // our Conf2ACK got lost; bzrtp does not take SRTP in its place, so this is answered for ever
             if done.confirm2 != octets {

@@ -1,7 +1,7 @@
 //! What a replay of a recorded handshake must take from the recording, because the engine would choose otherwise.
 
-use crate::algorithms::Name;
 use crate::Suite;
+use crate::algorithms::Name;
 
 /// Choices of a recorded endpoint.
 #[derive(Default)]
