@@ -125,6 +125,7 @@ fn at_every_write(test: &str, kind: &str, check: impl Fn(&Said, &Place, usize)) 
         faults = at;
     }
     let _ = std::fs::remove_file(library);
+    println!("{kind}: {faults} writes were hit");
     assert!(faults > 100, "only {faults} writes were hit");
 }
 
@@ -157,6 +158,11 @@ fn killed_before_every_write() {
 #[test]
 fn killed_in_the_middle_of_every_write() {
     at_every_write("crashes::killed_in_the_middle_of_every_write", "tear", what_was_written_or_one_more);
+}
+
+#[test]
+fn the_power_fails_before_every_write() {
+    at_every_write("crashes::the_power_fails_before_every_write", "lose", what_was_written_or_one_more);
 }
 
 #[test]
