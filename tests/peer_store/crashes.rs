@@ -125,7 +125,6 @@ fn at_every_write(test: &str, kind: &str, check: impl Fn(&Said, &Place, usize)) 
         faults = at;
     }
     let _ = std::fs::remove_file(library);
-    println!("{kind}: {faults} writes were hit");
     assert!(faults > 100, "only {faults} writes were hit");
 }
 

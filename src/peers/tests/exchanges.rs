@@ -14,10 +14,7 @@ struct End {
 impl End {
     fn new(book: &PeerBook, account: &str, caller: Caller, own: Zid, ssrc: u32) -> End {
         let cache = PeerCache::new(book, account, caller, NOW);
-        let random = |octets: &mut [u8]| {
-            use crate::units::Random as _;
-            crate::io::SystemRandomness::default().fill(octets);
-        };
+        let random = |octets: &mut [u8]| assert!(aws_lc_rs::rand::fill(octets).is_ok());
         End { engine: Engine::new(Config::new(own, ssrc), random, cache.clone()), cache, secure: None }
     }
 
