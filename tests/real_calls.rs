@@ -122,14 +122,26 @@ fn negotiated_keys(phone: &Linphone) -> Vec<String> {
     [hers, ours].iter().flat_map(|message| message.crypto_lines()).map(str::to_owned).collect()
 }
 
-async fn tones_both_ways_and_holds(codec: PhoneCodec) {
+/// Every offer and answer of the call has the keys of the first.
+fn every_description_has_the_first_keys(phone: &Linphone) {
+    let keys = negotiated_keys(phone);
+    let messages = phone.messages();
+    let bodies: Vec<_> =
+        messages.iter().map(|message| message.crypto_lines()).filter(|lines| !lines.is_empty()).collect();
+    assert!(bodies.len() >= 10, "{} offers and answers", bodies.len());
+    for line in bodies.into_iter().flatten() {
+        assert!(keys.iter().any(|key| key == line), "{line} is not among {keys:#?}");
+    }
+}
+
+async fn tones_both_ways_and_holds(settings: PhoneSettings) {
     let rig = Rig::new().unwrap();
     let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::None);
     let peer = Arc::new(scene.meeting.join("listener").await.unwrap());
     let speaker = Arc::clone(&peer);
     tokio::spawn(async move { speaker.publish(tone(1000.0).samples).await });
 
-    let mut phone = rig.phone("alice", PhoneSettings { codec, ..SRTP }).unwrap();
+    let mut phone = rig.phone("alice", settings).unwrap();
     phone.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
     let capture = call(&rig, &mut phone);
     let name = wait_until("the phone as a participant", SOON, || {
@@ -143,8 +155,16 @@ async fn tones_both_ways_and_holds(codec: PhoneCodec) {
     let answer = scene.gateway.calls().unwrap();
     let [shown] = answer["calls"].as_array().unwrap().as_slice() else { panic!("{answer}") };
     assert_eq!(shown["signalling"]["tls"], "1.3", "{shown}");
-    assert_eq!(shown["media"]["level"], "srtp", "{shown}");
-    assert_eq!(shown["media"]["suite"], "AES_CM_128_HMAC_SHA1_80", "{shown}");
+    let zrtp = settings.encryption == Encryption::Zrtp;
+    let code = phone.sas();
+    if zrtp {
+        assert_eq!(shown["media"]["level"], "zrtp", "{shown}");
+        assert_eq!(shown["media"]["sas"].as_str(), code.as_deref(), "the phone's code beside ours: {shown}");
+        println!("{} {}: {code:?}", shown["media"]["key_agreement"], shown["media"]["suite"]);
+    } else {
+        assert_eq!(shown["media"]["level"], "srtp", "{shown}");
+        assert_eq!(shown["media"]["suite"], "AES_CM_128_HMAC_SHA1_80", "{shown}");
+    }
     assert_eq!(shown["rtp"]["auth_failures"], 0, "{shown}");
 
     for silent in [false, true] {
@@ -172,14 +192,11 @@ async fn tones_both_ways_and_holds(codec: PhoneCodec) {
     })
     .unwrap();
 
-    // every offer and answer of the call has the keys of the first
-    let keys = negotiated_keys(&phone);
-    let messages = phone.messages();
-    let bodies: Vec<_> =
-        messages.iter().map(|message| message.crypto_lines()).filter(|lines| !lines.is_empty()).collect();
-    assert!(bodies.len() >= 10, "{} offers and answers", bodies.len());
-    for line in bodies.into_iter().flatten() {
-        assert!(keys.iter().any(|key| key == line), "{line} is not among {keys:#?}");
+    if zrtp {
+        assert_eq!(phone.sas(), code, "holding kept the code");
+        assert!(phone.messages().iter().all(|message| message.crypto_lines().is_empty()), "no key in a description");
+    } else {
+        every_description_has_the_first_keys(&phone);
     }
 
     let packets = capture.stop().unwrap();
@@ -192,12 +209,12 @@ async fn tones_both_ways_and_holds(codec: PhoneCodec) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_linphone_with_opus_and_the_group_hear_each_other_also_after_holds() {
-    tones_both_ways_and_holds(PhoneCodec::Opus).await;
+    tones_both_ways_and_holds(SRTP).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_linphone_with_g711_and_the_group_hear_each_other_also_after_holds() {
-    tones_both_ways_and_holds(PhoneCodec::Pcmu).await;
+    tones_both_ways_and_holds(PhoneSettings { codec: PhoneCodec::Pcmu, ..SRTP }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,6 +312,18 @@ async fn a_linphone_and_a_browser_in_galenes_page_understand_each_other_until_th
     browser.wait_participants("the phone is gone", |names| !is_phone(names)).unwrap();
     assert!(judge_streams(&capture.stop().unwrap()).values().all(|looks| *looks != Looks::Clear));
     scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
+/// It sends clear sound until ZRTP is done only if it does not insist on it; nobody hears that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_with_zrtp_and_the_group_hear_each_other_and_both_show_the_same_code() {
+    tones_both_ways_and_holds(PhoneSettings { encryption: Encryption::Zrtp, ..SRTP }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linphone_that_does_not_insist_on_zrtp_gets_it_all_the_same() {
+    let codec = PhoneCodec::Pcmu;
+    tones_both_ways_and_holds(PhoneSettings { encryption: Encryption::Zrtp, mandatory: false, codec, ..SRTP }).await;
 }
 
 /// The phone calls through this proxy and is refused with these statuses; no RTP packet leaves the gateway.

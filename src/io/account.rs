@@ -5,12 +5,13 @@
 //! connection break may come from a caller, so that alone never keeps the account away for long.
 
 use super::flow::Flow;
+use super::peers::PeerStore;
 use super::ports::{MediaSockets, PortPool};
 use super::resolve;
 use super::room::RoomMessage;
 use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
-use crate::peers::{Change, PeerBook};
+use crate::peers::Change;
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
 use crate::sip::printable;
@@ -45,7 +46,7 @@ pub struct AccountSettings {
     /// Where media ports are bound: one address a family.
     pub bind: Vec<IpAddr>,
     /// The phones of earlier calls.
-    pub peers: PeerBook,
+    pub peers: PeerStore,
     /// The address that phones are told, if it is not the one that the provider is reached from.
     pub public_address: Option<IpAddr>,
 }
@@ -304,10 +305,9 @@ impl Task {
     }
 
     /// Does what the line asks for.
-    /// Nothing writes them yet, so the peers stay known until the program ends, and say so.
+    /// On a thread of its own; whether it succeeded, the book says.
     fn keep(&self, changes: Vec<Change>) {
-        let numbers: Vec<_> = changes.iter().map(|change| change.number).collect();
-        self.settings.peers.written(&numbers, false);
+        drop(self.settings.peers.write(changes));
     }
 
     async fn carry_out(&mut self) {

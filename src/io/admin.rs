@@ -9,7 +9,9 @@ use super::peers::PeerStore;
 use super::room::RoomMessage;
 pub use peers::{PeerAnswer, PeerOrder, PeerOutcome, PeerStatus, PeerVerification, Peers};
 
+use crate::call::SoundReport;
 use crate::peers::PeerQuery;
+use crate::policy::MediaLevel;
 use crate::room::{LegReport, RoomReport};
 use crate::units::CallNumber;
 use serde::{Deserialize, Serialize};

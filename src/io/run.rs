@@ -13,18 +13,16 @@ use super::{SystemRandomness, wall_clock};
 use crate::call::{Line, LineConfig, ZrtpIdentity};
 use crate::config::{Account, AccountSecret, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat};
 use crate::galene::{self, Credentials};
-use crate::peers::PeerBook;
 use crate::room::{Room, RoomConfig};
 use crate::sip::digest::{Algorithm, Password};
 use crate::sip::{Agent, AgentConfig, Host, Params, SipUri};
-use crate::units::{CallNumbers, Random as _};
+use crate::units::CallNumbers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
-use zrtp_proto::Zid;
 
 /// SIP over TLS (RFC 3261 §19.1.2).
 const SIPS_PORT: u16 = 5061;
@@ -81,7 +79,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut parts = Vec::new();
     let mut accounts = JoinSet::new();
     let mut rooms = JoinSet::new();
-    let zrtp = zrtp_identity();
+    let zrtp = zrtp_identity(&peers);
     let mut config_rooms = config.rooms;
     for account in config.accounts {
         let Some(at) = config_rooms.iter().position(|room| room.account == account.address) else { continue };
@@ -111,7 +109,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
             trust,
             rules: account.rules.clone(),
-            peers: zrtp.peers.clone(),
+            peers: peers.clone(),
             bind: config.media.bind.clone(),
             public_address: config.media.public_address,
         };
@@ -164,12 +162,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     outcome
 }
 
-fn zrtp_identity() -> ZrtpIdentity {
-    let mut zid = [0; 12];
-    SystemRandomness::default().fill(&mut zid);
+fn zrtp_identity(peers: &PeerStore) -> ZrtpIdentity {
     ZrtpIdentity {
-        zid: Zid(zid),
-        peers: PeerBook::default(),
+        zid: peers.zid(),
+        peers: peers.book().clone(),
         clock: wall_clock(),
         random: Arc::new(|| Box::new(SystemRandomness::default())),
     }
