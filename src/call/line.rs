@@ -3,6 +3,7 @@
 //! In: bytes and state of the TLS connection, events of the room. Out: [`Output`]s. A connection is used only with the
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
+mod people;
 mod zrtp;
 
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
@@ -32,6 +33,8 @@ pub struct LineConfig {
     pub most_calls: usize,
     /// For ZRTP.
     pub zrtp: ZrtpIdentity,
+    /// The group that its calls come to, without its token: where somebody compared a code.
+    pub group: String,
 }
 
 /// Who the gateway is for ZRTP, and what it remembers: the same for every account.
@@ -74,6 +77,8 @@ pub enum Output {
     Rekey(CallNumber, Box<Keys>),
     /// What ZRTP has done with the leg.
     Order(CallNumber, LegOrder),
+    /// Write this into the group's chat, or to one participant (a client id) alone.
+    Say(Option<String>, String),
     /// Write these to the store, in this order.
     Keep(Vec<PeerChange>),
     /// The phone leaves.
@@ -142,6 +147,8 @@ pub struct Line {
     shut_down: bool,
     /// At the shutdown a call was not acknowledged yet.
     bye_waits: bool,
+    /// What people were told of the room's weakest call.
+    told_level: Option<MediaLevel>,
 }
 
 impl Line {
@@ -159,6 +166,7 @@ impl Line {
             closing: None,
             shut_down: false,
             bye_waits: false,
+            told_level: None,
         }
     }
 
@@ -186,6 +194,7 @@ impl Line {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.agent.handle_timeout(now);
         self.zrtp_timeout(now);
+        self.check_memory(now);
         if self.closing.is_some_and(|end| end <= now) {
             self.outputs.push_back(Output::Finished);
             self.closing = None;
@@ -195,7 +204,7 @@ impl Line {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn wake(&self) -> Option<Instant> {
-        self.agent.wake().into_iter().chain(self.closing).chain(self.zrtp_wake()).min()
+        self.agent.wake().into_iter().chain(self.closing).chain(self.zrtp_wake()).chain(self.memory_wake()).min()
     }
 
     /// The next thing to do.
@@ -239,6 +248,7 @@ impl Line {
             RoomEvent::Refused { call, reason } => self.not_let_in(now, call, &reason),
             RoomEvent::Zrtp { call, from, packet } => self.zrtp_packet(now, call, from, &packet),
             RoomEvent::Proved { call } => self.proved(now, call),
+            RoomEvent::Asked { author, command } => self.asked(now, &author, command),
             // the room has already forgotten it
             RoomEvent::Ended { call, reason } => self.end(now, call, 200, &reason.sentence()),
         }
@@ -467,6 +477,7 @@ impl Line {
         if let Some((invite, body)) = answer {
             self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
+        self.tell_sdes(number);
         self.start_zrtp(now, number);
         self.pump_zrtp(now, number);
     }

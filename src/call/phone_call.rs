@@ -188,6 +188,8 @@ pub(super) struct PhoneCall {
     pub(super) judged_by: Option<Verification>,
     /// What came of it.
     pub(super) secured: Option<Secured>,
+    /// When the memory should have it.
+    pub(super) memory_due: Option<Instant>,
     session_id: u64,
     ssrc: Ssrc,
     local: Option<Local>,
@@ -223,6 +225,7 @@ impl PhoneCall {
             cache: None,
             judged_by: None,
             secured: None,
+            memory_due: None,
             session_id: (u64::from(word(0)) << 32 | u64::from(word(4))) >> 2, // fits a signed 64-bit number, as some parsers want it
             ssrc: Ssrc(word(8)),
             local: None,

@@ -42,6 +42,8 @@ pub enum RoomMessage {
     Update(CallNumber, Direction, RemoteMedia),
     /// New keys.
     Rekey(CallNumber, Box<Keys>),
+    /// Write this into the chat, or to one participant alone.
+    Say(Option<String>, String),
     /// What ZRTP has done.
     Order(CallNumber, LegOrder),
     /// The dialog is over.
@@ -143,6 +145,7 @@ impl Task {
             }
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
             RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
+            RoomMessage::Say(to, text) => self.room.say(now, to.as_deref(), &text),
             RoomMessage::Order(call, order) => self.room.order(now, call, order),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Report(reply) => {

@@ -119,6 +119,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             rules: account.rules.clone(),
             most_calls,
             zrtp: zrtp.clone(),
+            group: room_name.clone(),
         };
         let agent = Agent::new(agent_config(account, instance), Box::new(SystemRandomness::default()));
         let line = Line::new(line_config, agent, numbers.clone(), Box::new(SystemRandomness::default()));

@@ -1,5 +1,6 @@
 //! What the dialogs hear from a room, in words that people get to read.
 
+use super::command::{Author, Command};
 use super::refusal::JoinRefused;
 use crate::units::CallNumber;
 use std::net::SocketAddr;
@@ -32,6 +33,13 @@ pub enum RoomEvent {
     Proved {
         /// Which call.
         call: CallNumber,
+    },
+    /// Somebody in the group wants something of the gateway.
+    Asked {
+        /// Who.
+        author: Author,
+        /// What.
+        command: Command,
     },
     /// The leg is over; its ports can be closed.
     Ended {

@@ -218,6 +218,14 @@ impl Link {
         }
     }
 
+    /// Whether the group lets the client do this; `None` while that is not known.
+    pub(super) fn may(&self, wanted: &str) -> Option<bool> {
+        match &self.state {
+            State::Up { client, joined: Some(_), .. } => Some(client.may(wanted)),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_publishing(&self) -> bool {
         matches!(self.state, State::Up { publishing: true, .. })
     }

@@ -13,6 +13,7 @@
 //!
 //! Sans-IO. Never decides on security: a leg arrives with keys that `policy` allowed. A panic in one leg ends that leg.
 
+mod command;
 mod event;
 mod hearing;
 mod keys;
@@ -24,6 +25,7 @@ mod refusal;
 mod tests;
 mod uplink;
 
+pub use command::{Author, Command};
 pub use event::{EndReason, RoomEvent};
 pub use keys::{LegKeys, LegOrder};
 pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
@@ -103,6 +105,8 @@ pub struct RoomReport {
     pub legs: Vec<LegReport>,
     /// Streams of other participants.
     pub streams: usize,
+    /// Whether the gateway may write into the chat; `None` while it is not in the group.
+    pub may_write: Option<bool>,
 }
 
 /// The machine.
@@ -285,6 +289,7 @@ impl Room {
             listener: self.listener.as_ref().map(Link::report),
             legs: self.legs.values().map(|leg| leg.report()).collect(),
             streams: self.hearing.streams(),
+            may_write: self.listener.as_ref().and_then(|link| link.may("message")),
         }
     }
 
@@ -422,8 +427,18 @@ impl Room {
         let (Some(notice), Some(leg)) = (notice, self.legs.get(&call)) else { return };
         let sentence = notice.sentence(leg.link.known_as());
         tracing::info!(%call, "{sentence}");
+        self.write(now, None, &sentence);
+    }
+
+    /// Writes into the group's chat, or to one participant alone, if the group lets the gateway.
+    pub fn say(&mut self, now: Instant, to: Option<&str>, text: &str) {
+        self.write(now, to, text);
+        self.pump(now);
+    }
+
+    fn write(&mut self, now: Instant, to: Option<&str>, text: &str) {
         if let Some(client) = self.listener.as_mut().and_then(Link::client).filter(|client| client.may("message")) {
-            client.chat(now, None, &sentence);
+            client.chat(now, to, text);
         }
     }
 
@@ -434,6 +449,11 @@ impl Room {
                 self.hearing.packet(now, stream, sequence as u16, timestamp, marker, &payload);
             }
             LinkEvent::Client(galene::Event::StreamEnded { stream }) => self.hearing.forget_stream(stream),
+            LinkEvent::Client(galene::Event::Chat(chat)) => {
+                if let Some((author, command)) = command::read(&chat) {
+                    self.outputs.push_back(Output::Event(RoomEvent::Asked { author, command }));
+                }
+            }
             LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
             LinkEvent::Client(galene::Event::CodecRefused { .. }) => {
                 let remedy = "have the codecs of the group contain \"opus\"";

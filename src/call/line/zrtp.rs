@@ -106,6 +106,7 @@ impl Line {
                 Some(Step::Secure(secured, protector)) => {
                     self.secured(number, *secured);
                     self.order(number, LegOrder::Speak(protector));
+                    self.tell_secured(now, number);
                 }
                 Some(Step::Over(refusal)) => return self.insecure(now, number, &refusal),
             }
@@ -122,13 +123,6 @@ impl Line {
             key_agreement = secured.key_agreement, sas = secured.sas, verified = secured.verified,
             new_device = secured.first_contact, cache_mismatch = secured.cache_mismatch, zid = %secured.zid, "ZRTP is secure"
         );
-        if secured.cache_mismatch {
-            tracing::warn!(
-                call = %number,
-                remedy = "compare the code by voice before anything confidential is said",
-                "this phone does not have the secret of its earlier calls: it lost its memory, or somebody is in between"
-            );
-        }
         if let Some(call) = self.calls.get_mut(&number) {
             if let Some(cache) = &call.cache {
                 cache.release();

@@ -105,6 +105,8 @@ struct World {
     /// Room for the next call's ports.
     port: u16,
     peers: PeerBook,
+    /// What people in the group read, and who alone if not all.
+    said: Vec<(Option<String>, String)>,
 }
 
 impl World {
@@ -129,7 +131,8 @@ impl World {
         let account = "gateway@example.org";
         let zrtp = identity(now);
         let peers = zrtp.peers.clone();
-        let line_config = LineConfig { account: account.to_owned(), rules, most_calls, zrtp };
+        let line_config =
+            LineConfig { account: account.to_owned(), rules, most_calls, zrtp, group: "meeting".to_owned() };
         let agent = Agent::new(config(account, true), seeded(1));
         let random = Box::new(Seeded(2, Arc::clone(&mine)));
         let mut world = World {
@@ -147,6 +150,7 @@ impl World {
             room_is_ready: true,
             port: 20_000,
             peers,
+            said: Vec::new(),
         };
         assert_eq!(world.line.report(now).registration, "not connected yet");
         world.connect();
@@ -230,6 +234,7 @@ impl World {
                 }
                 self.wants.push(Output::OpenPorts(call));
             }
+            Output::Say(to, text) => self.said.push((to, text)),
             Output::Join(setup) => {
                 if self.room_is_ready {
                     self.line.room_event(self.now, RoomEvent::Ready { call: setup.call });
@@ -357,6 +362,7 @@ fn word(output: &Output) -> String {
                 LegOrder::Speak(_) => "speak",
             }
         ),
+        Output::Say(_, text) => format!("say {text}"),
         Output::Keep(changes) => format!("keep {}", changes.len()),
         Output::Leave(call) => format!("leave {call}"),
         Output::Finished => "finished".to_owned(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::keying::Secured;
 use crate::peers::Verifier;
 use crate::policy::ZrtpHash;
-use crate::room::LegKeys;
+use crate::room::{Author, Command, LegKeys};
 use crate::srtp::{MasterKey, Protector, RtpOut, Suite, Unprotector};
 use crate::units::Ssrc;
 use std::collections::VecDeque;
@@ -50,6 +50,12 @@ impl Handset {
             protector: None,
             unprotector: None,
         }
+    }
+
+    fn of_device(seed: u64, zid: Zid) -> Self {
+        let mut numbers = Seeded(seed, Arc::default());
+        let random = move |octets: &mut [u8]| numbers.fill(octets);
+        Handset { engine: Engine::new(Config::new(zid, 77), random, PhoneCache(None)), ..Handset::new(seed, None) }
     }
 
     fn offer(&self) -> String {
@@ -438,4 +444,125 @@ fn real_phones_zrtp_offers_are_answered_with_zrtp() {
         let answer = String::from_utf8(world.responses(dialog).pop().unwrap().body).unwrap();
         assert!(answer.contains("a=zrtp-hash:1.10 ") && !answer.contains("a=crypto"), "{name}: {answer}");
     }
+}
+
+fn author(name: &str, is_operator: bool, is_private: bool) -> Author {
+    Author { id: Some(format!("{name}-id")), name: name.to_owned(), is_operator, is_private }
+}
+
+impl World {
+    /// Somebody in the group writes this; gives back what the gateway answers, and to whom.
+    fn asked(&mut self, author: Author, command: Command) -> (Option<String>, String) {
+        self.said.clear();
+        self.room(RoomEvent::Asked { author, command });
+        self.said.pop().expect("an answer")
+    }
+
+    fn all_said(&mut self) -> String {
+        std::mem::take(&mut self.said).into_iter().map(|(_, text)| text + "\n").collect()
+    }
+}
+
+#[test]
+fn people_get_the_code_in_halves_and_an_operator_s_word_counts() {
+    let mut world = World::new();
+    let (dialog, mut handset) = called(&mut world, 7, None);
+    let sas = world.secured().unwrap().sas;
+    let said = world.all_said();
+    assert!(said.contains(&format!("Code {sas}")) && said.contains("☎ Alice #1"), "{said}");
+    assert!(said.contains(&format!("you say \"{}\"", &sas[..2])), "the room says the first half: {said}");
+    assert!(said.contains(&format!("caller says \"{}\"", &sas[2..])), "{said}");
+    assert!(said.contains("!sas 1 ok"), "{said}");
+
+    let (same, number) = (Command::Same(CallNumber(1)), CallNumber(1));
+    let (to, answer) = world.asked(author("guest", false, false), same);
+    assert!(to.is_none() && answer.contains("Only an operator"), "{answer}");
+    let (_, answer) = world.asked(author("guest", false, false), Command::Different(number));
+    assert!(answer.contains("Only an operator"), "{answer}");
+    let (_, answer) = world.asked(author("op", true, false), Command::Same(CallNumber(9)));
+    assert!(answer.contains("no call #9"), "{answer}");
+    assert!(!world.secured().unwrap().compared && world.bye(dialog).is_none(), "none of that changed anything");
+
+    let (to, answer) = world.asked(author("op", true, true), same);
+    assert!(to.as_deref() == Some("op-id") && answer.contains("verified by op"), "privately: {answer}");
+    assert!(world.secured().unwrap().compared);
+    let book = world.peers.list(crate::units::UnixTime(1_800_000_000));
+    let by = book[0].verification.clone().unwrap().by;
+    assert_eq!(by, Verifier::Voice { operator: "op".to_owned(), group: "meeting".to_owned(), call: 1 });
+    let (_, answer) = world.asked(author("guest", false, false), Command::Codes);
+    assert!(answer.contains(&sas) && answer.contains("compared in this call"), "{answer}");
+
+    handset.engine.sas_compared(true);
+    handset.drain(world.now);
+    world.phone.bye(world.now, dialog, None);
+    world.run(SECOND);
+    world.said.clear();
+    let mut handset = Handset::new(9, handset.kept.take());
+    world.call(&handset.offer());
+    handset.engine.start(world.now);
+    world.zrtp_of(&mut handset, CallNumber(2), 2 * SECOND, |_| true);
+    let said = world.all_said();
+    assert!(said.contains("verified by op in call #1") && said.contains("no need to compare"), "{said}");
+}
+
+#[test]
+fn an_early_word_changes_nothing() {
+    let mut world = World::new();
+    let mut handset = Handset::new(7, None);
+    world.call(&handset.offer());
+    let (_, answer) = world.asked(author("op", true, false), Command::Same(CallNumber(1)));
+    assert!(answer.contains("Nothing changed"), "{answer}");
+    handset.engine.start(world.now);
+    world.zrtp(&mut handset, 2 * SECOND, |_| true);
+    assert!(!world.secured().unwrap().compared);
+    assert!(world.peers.list(crate::units::UnixTime(1_800_000_000))[0].verification.is_none());
+}
+
+#[test]
+fn people_are_warned_loudly_and_in_distinct_words() {
+    let mut world = World::new();
+    let (dialog, _) = called(&mut world, 7, None);
+    world.phone.bye(world.now, dialog, None);
+    world.run(SECOND);
+    world.said.clear();
+    let mut handset = Handset::new(9, None);
+    world.call(&handset.offer());
+    handset.engine.start(world.now);
+    world.zrtp_of(&mut handset, CallNumber(2), 2 * SECOND, |_| true);
+    let said = world.all_said();
+    assert!(said.contains("SOMEBODY IS LISTENING IN BETWEEN") && !said.contains("unknown device"), "{said}");
+
+    let mut other = Handset::of_device(10, Zid([3; 12]));
+    world.call(&other.offer());
+    other.engine.start(world.now);
+    world.zrtp_of(&mut other, CallNumber(3), 2 * SECOND, |_| true);
+    let said = world.all_said();
+    assert!(said.contains("known caller, unknown device") && !said.contains("SOMEBODY"), "{said}");
+    assert!(world.line.report(world.now).calls[1].sound.as_ref().unwrap().new_device);
+}
+
+#[test]
+fn what_cannot_be_stored_is_called_not_remembered_and_the_call_goes_on() {
+    for in_store in [true, false] {
+        let mut world = World::new();
+        let (dialog, _handset) = called(&mut world, 7, None);
+        let changes: Vec<u64> = (1..20).collect();
+        world.peers.written(&changes, in_store);
+        world.said.clear();
+        world.run(5 * SECOND);
+        assert_eq!(world.all_said().contains("not remembered"), !in_store);
+        assert_eq!((world.bye(dialog), world.states()), (None, vec!["talking"]));
+    }
+}
+
+#[test]
+fn an_sdes_call_is_said_to_be_heard_by_the_provider_and_lowers_the_room() {
+    let mut world = World::new();
+    let (_, _handset) = called(&mut world, 7, None);
+    world.said.clear();
+    world.call(&offer());
+    let said = world.all_said();
+    assert!(said.contains("the provider, who can listen"), "{said}");
+    assert!(said.contains("weakest phone in this group is now"), "{said}");
+    assert_eq!(world.line.room_level(), Some(MediaLevel::Srtp));
 }

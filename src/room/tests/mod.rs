@@ -220,6 +220,7 @@ impl World {
             | RoomEvent::Zrtp { call, .. }
             | RoomEvent::Proved { call }
             | RoomEvent::Ended { call, .. } => *call == CallNumber(number),
+            RoomEvent::Asked { .. } => false,
         };
         self.events.iter().map(|(_, event)| event).filter(about).cloned().collect()
     }
