@@ -19,6 +19,7 @@ pub mod sip;
 pub mod sdp;
 pub mod policy;
 pub mod keying;
+pub mod peers;
 pub mod srtp;
 pub mod audio;
 pub mod room;

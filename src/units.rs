@@ -83,12 +83,28 @@ pub struct WallClock {
 }
 
 impl WallClock {
+    /// `now` in whole seconds since 1970.
+    pub fn unix(self, now: Instant) -> UnixTime {
+        UnixTime((self.since_1970 + now.saturating_duration_since(self.at)).as_secs())
+    }
+
     /// `now` in NTP's 32.32 bits since 1900 (RFC 3550 §4).
     pub fn ntp(self, now: Instant) -> u64 {
         const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
         let time = self.since_1970 + now.saturating_duration_since(self.at);
         let seconds = (time.as_secs() + SECONDS_1900_TO_1970) & 0xffff_ffff;
         (seconds << 32) | ((u64::from(time.subsec_nanos()) << 32) / 1_000_000_000)
+    }
+}
+
+/// Seconds since 1970, UTC: for what outlives the program.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// So many seconds later.
+    pub fn later(self, seconds: u32) -> UnixTime {
+        UnixTime(self.0.saturating_add(seconds.into()))
     }
 }
 

@@ -36,7 +36,7 @@ fn every_command_and_option_exists() {
     let commands = text.split("galene-sips ").skip(1).filter_map(|rest| rest.split([' ', '`', '\n']).next());
     let commands: Vec<&str> =
         commands.filter(|word| word.chars().all(|c| c.is_ascii_lowercase()) && !word.is_empty()).collect();
-    for command in ["run", "check", "example", "status", "calls", "hangup"] {
+    for command in ["run", "check", "example", "status", "calls", "hangup", "peers"] {
         assert!(commands.contains(&command), "README says nothing of {command}");
         help(&[command]);
     }

@@ -3,6 +3,7 @@
 //! 0 done · 1 refused or failed · 2 usage · 78 bad configuration. Results go to standard output, everything else to standard error.
 //! An error says what happened, why, and what to do.
 
+mod peers;
 mod show;
 
 use crate::io::admin::{self, AdminError, Calls, HungUp, Question, Status};
@@ -57,6 +58,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// What is remembered of ZRTP phones: which are there, which are verified
+    Peers(peers::Arguments),
 }
 
 #[derive(Args)]
@@ -75,7 +78,7 @@ struct Run {
     group_file: Option<PathBuf>,
 }
 
-#[derive(Args)]
+#[derive(Args, Default)]
 struct Query {
     /// For programs; the schema is in docs/schema
     #[arg(long)]
@@ -145,6 +148,7 @@ async fn execute(command: Command) -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Peers(arguments) => peers::execute(arguments).await,
     }
 }
 

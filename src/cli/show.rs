@@ -1,7 +1,7 @@
 //! Answers for people.
 
 use crate::config::Config;
-use crate::io::admin::{Call, Calls, Status};
+use crate::io::admin::{Call, Calls, PeerAnswer, PeerOrder, PeerStatus, Peers, Status};
 use crate::io::files;
 use crate::sip::printable;
 use std::io::Write as _;
@@ -78,6 +78,60 @@ fn call(call: &Call) -> String {
         call.rtp.jitter_ms,
         printable(&call.galene.participant),
         call.galene.state
+    )
+}
+
+pub(super) fn peers(peers: &Peers) -> String {
+    let mut out = format!("our ZID: {}\n", peers.own_zid);
+    if peers.peers.is_empty() {
+        out += "no phones are known";
+    }
+    for peer in &peers.peers {
+        out += &format!("\n{}", self::peer(peer));
+    }
+    out
+}
+
+pub(super) fn order(order: PeerOrder, answer: &PeerAnswer) -> String {
+    let done = match order {
+        PeerOrder::Verify => "verified",
+        PeerOrder::Unverify => "not verified any more",
+        PeerOrder::Forget => "forgotten",
+    };
+    answer.peers.iter().map(|peer| format!("{} ({}): {done}", peer.zid, caller(peer))).collect::<Vec<_>>().join("\n")
+}
+
+/// Whom a phone calls itself.
+pub(super) fn caller(peer: &PeerStatus) -> String {
+    printable(peer.caller.as_deref().unwrap_or("anonymous"))
+}
+
+fn peer(peer: &PeerStatus) -> String {
+    let verified = match &peer.verification {
+        None => "no".to_owned(),
+        Some(by) => {
+            let how = match (&by.operator, &by.group, by.call) {
+                (Some(operator), Some(group), Some(call)) => {
+                    format!("by voice, by {} in {}, call {call}", printable(operator), printable(group))
+                }
+                _ => "by administrator, not by voice".to_owned(),
+            };
+            format!("{how}, {}", by.at)
+        }
+    };
+    let secret = match (&peer.expires, peer.has_secret) {
+        (_, false) => "expired",
+        (Some(end), true) => &format!("until {end}"),
+        (None, true) => "for ever",
+    };
+    let not_remembered = if peer.remembered { "" } else { "\n  NOT REMEMBERED: the store cannot be written" };
+    format!(
+        "{} from {} to {}\n  verified    {verified}\n  seen        first {}, last {}\n  recognised  {secret}{not_remembered}\n",
+        peer.zid,
+        caller(peer),
+        peer.account,
+        peer.first_seen,
+        peer.last_seen
     )
 }
 

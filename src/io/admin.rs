@@ -1,9 +1,15 @@
-//! The admin socket: a running program answers `status`, `calls` and `hangup` to its own user.
+//! The admin socket: a running program answers `status`, `calls`, `hangup` and `peers` to its own user.
 //!
 //! A Unix socket, 0600 in a 0700 directory; the peer's uid must be ours. One line of JSON asks, one line answers.
 
+mod peers;
+
 use super::account::{AccountMessage, AccountReport};
+use super::peers::PeerStore;
 use super::room::RoomMessage;
+pub use peers::{PeerAnswer, PeerOrder, PeerOutcome, PeerStatus, PeerVerification, Peers};
+
+use crate::peers::PeerQuery;
 use crate::room::{LegReport, RoomReport};
 use crate::units::CallNumber;
 use serde::{Deserialize, Serialize};
@@ -38,6 +44,15 @@ pub enum Question {
     Hangup {
         /// Its number.
         call: u32,
+    },
+    /// Every ZRTP peer.
+    Peers,
+    /// Do something with one.
+    Peer {
+        /// What.
+        order: PeerOrder,
+        /// With which.
+        query: PeerQuery,
     },
 }
 
@@ -264,12 +279,12 @@ impl AdminSocket {
     }
 
     /// Answers until the task is ended.
-    pub async fn serve(self, parts: Vec<Part>) {
+    pub async fn serve(self, parts: Vec<Part>, store: PeerStore) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == self.uid) => {
-                    let parts = parts.clone();
-                    tokio::spawn(async move { timeout(2 * PATIENCE, answer(stream, &parts)).await });
+                    let (parts, store) = (parts.clone(), store.clone());
+                    tokio::spawn(async move { timeout(2 * PATIENCE, answer(stream, &parts, &store)).await });
                 }
                 Ok(_) => tracing::warn!("another user tried the admin socket"),
                 Err(error) => {
@@ -287,7 +302,7 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn answer(stream: UnixStream, parts: &[Part]) -> io::Result<()> {
+async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line).await?;
@@ -297,6 +312,8 @@ async fn answer(stream: UnixStream, parts: &[Part]) -> io::Result<()> {
         Ok(Question::Hangup { call }) => {
             serde_json::to_string(&HungUp { found: hang_up(parts, CallNumber(call)).await })
         }
+        Ok(Question::Peers) => serde_json::to_string(&peers::list(store)),
+        Ok(Question::Peer { order, query }) => serde_json::to_string(&peers::order(store, order, &query).await),
         Err(_) => return Ok(()),
     };
     writer.write_all(text.map_err(io::Error::other)?.as_bytes()).await?;
@@ -427,11 +444,18 @@ pub async fn ask<A: for<'a> Deserialize<'a>>(path: &Path, question: &Question) -
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
     use super::*;
+    use crate::io::SystemRandomness;
+    use crate::io::store::Store;
 
     fn place(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("galene-sips-admin-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         directory.join("admin.socket")
+    }
+
+    fn peers(socket: &Path) -> PeerStore {
+        let store = Store::open(socket.parent().unwrap()).unwrap();
+        PeerStore::open(&store, &mut SystemRandomness::default(), crate::io::unix_time()).unwrap()
     }
 
     fn mode(path: &Path) -> u32 {
@@ -455,7 +479,7 @@ mod tests {
         let path = place("uid");
         let mut socket = AdminSocket::open(&path).await.unwrap();
         socket.uid = socket.uid.wrapping_add(1); // from now on we are another user
-        let server = tokio::spawn(socket.serve(Vec::new()));
+        let server = tokio::spawn(socket.serve(Vec::new(), peers(&path)));
         let answer = ask::<Status>(&path, &Question::Status).await;
         assert!(matches!(answer, Err(AdminError::Answer(_) | AdminError::NotRunning { .. })), "{answer:?}");
         server.abort();
@@ -490,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_without_an_end_or_a_sense_is_not_answered() {
         let path = place("noise");
-        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new()));
+        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new(), peers(&path)));
         for noise in ["x".repeat(100_000), "{}\n".to_owned(), "\n".to_owned()] {
             let mut stream = UnixStream::connect(&path).await.unwrap();
             let _ = stream.write_all(noise.as_bytes()).await; // it may hang up in the middle

@@ -9,6 +9,7 @@ pub mod files;
 pub mod flow;
 pub mod group;
 pub mod log;
+pub mod peers;
 pub mod ports;
 pub mod resolve;
 pub mod room;
@@ -16,7 +17,8 @@ pub mod run;
 pub mod store;
 pub mod tls;
 
-use crate::units::{Random, WallClock};
+use crate::config::Date;
+use crate::units::{Random, UnixTime, WallClock};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use std::time::{Instant, SystemTime};
 
@@ -31,6 +33,20 @@ pub fn wall_clock() -> WallClock {
     WallClock { at: now(), since_1970 }
 }
 
+/// The wall clock in whole seconds.
+pub fn unix_time() -> UnixTime {
+    let wall_clock = wall_clock();
+    wall_clock.unix(wall_clock.at)
+}
+
+/// `2026-11-25T09:15:00Z` (RFC 3339).
+pub(crate) fn utc(time: UnixTime) -> String {
+    const LAST_DAY: u64 = 2_932_896; // 9999-12-31
+    let date = Date::from_unix_days((time.0 / 86_400).min(LAST_DAY) as u32);
+    let seconds = time.0 % 86_400;
+    format!("{date}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// The system's random source.
 #[derive(Clone, Debug, Default)]
 pub struct SystemRandomness(SystemRandom);
@@ -42,5 +58,17 @@ impl Random for SystemRandomness {
             tracing::error!("the system's random source failed; stopping at once");
             std::process::abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_says() {
+        assert_eq!(utc(UnixTime(1_795_598_107)), "2026-11-25T09:15:07Z");
+        assert_eq!(utc(UnixTime(0)), "1970-01-01T00:00:00Z");
+        assert!(utc(UnixTime(u64::MAX)).starts_with("9999-12-31T"), "and no time is too late");
     }
 }

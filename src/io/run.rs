@@ -4,6 +4,7 @@ use super::account::{self, AccountMessage, AccountSettings};
 use super::admin::{AdminError, AdminSocket, Part};
 use super::files;
 use super::log;
+use super::peers::PeerStore;
 use super::ports::PortPool;
 use super::room::{self};
 use super::store::{Store, StoreError};
@@ -68,6 +69,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
 
     let store = Store::open(&config.store_directory)?;
+    let peers = PeerStore::open(&store, &mut SystemRandomness::default(), super::unix_time())?;
     let admin = AdminSocket::open(&config.admin_socket).await?;
     galene::warm_up(super::now());
     let pool = PortPool::new(config.media.ports.clone());
@@ -125,7 +127,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         parts.push(Part { account_name, room_name, account: account_messages, room: room_messages });
     }
 
-    let admin = tokio::spawn(admin.serve(parts.clone()));
+    let admin = tokio::spawn(admin.serve(parts.clone(), peers.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = parts.len(), socket = %config.admin_socket.display(), "running");
     // neither an account nor a room ends before it is told to
     let outcome = tokio::select! {
@@ -144,6 +146,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let _ = admin.await; // lets the socket's file be removed
         while accounts.join_next().await.is_some() {}
         while rooms.join_next().await.is_some() {}
+        peers.close().await;
     };
     if timeout(FAREWELL, all_over).await.is_err() {
         tracing::warn!("not everything could be ended properly in time");

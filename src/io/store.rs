@@ -1,4 +1,5 @@
-//! What outlives the program: the instance id of each account (RFC 5626 §4.1), one small file each.
+//! What outlives the program, in one directory: the instance id of each account (RFC 5626 §4.1), one small file each;
+//! and what [`peers`](super::peers) keeps.
 //!
 //! Written to a temporary file, synced and renamed, so that a crash leaves the old state or the new one. 0600 in a 0700 directory.
 
@@ -26,6 +27,26 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// A newer program has changed the memory of ZRTP peers in a way that this one cannot know.
+    #[error(
+        "{path} was written by a newer galene-sips (its version {version} is unknown here); run the newer one, or move the file away and lose what is remembered of ZRTP phones"
+    )]
+    Newer {
+        /// The database.
+        path: String,
+        /// Its version.
+        version: i32,
+    },
+    /// Our ZID may be in a file that cannot be read.
+    #[error(
+        "cannot read our ZRTP identity (ZID) in {path}: {what}; let the program read its store. Only if the files are lost for good, move them away: a new ZID makes every phone ask for its code again"
+    )]
+    ZidUnreadable {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        what: String,
+    },
     /// Two programs with one instance id would take each other's calls.
     #[error(
         "another galene-sips is running with the store {path}; end it first, or give this one a [store] of its own"
@@ -43,12 +64,19 @@ impl Store {
         let lock_path = directory.join("lock");
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+        // a store that has become read-only still serves: nothing new is remembered then
+        let lock = lock.or_else(|error| File::open(&lock_path).map_err(|_| error));
         let lock = lock.map_err(|source| failed(&lock_path, source))?;
         match lock.try_lock() {
             Ok(()) => Ok(Store { directory: directory.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.display().to_string() }),
             Err(TryLockError::Error(source)) => Err(failed(&lock_path, source)),
         }
+    }
+
+    /// Where it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The account's instance id, the same for ever: `urn:uuid:…` (RFC 4122 §4.4).
@@ -71,7 +99,7 @@ fn failed(path: &Path, source: io::Error) -> StoreError {
 }
 
 /// All of `bytes` or nothing, even if the machine stops in between.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
