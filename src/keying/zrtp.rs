@@ -88,6 +88,8 @@ pub struct Zrtp {
     /// Our key, kept until both sides have confirmed.
     sending: Option<SrtpKeys>,
     suite: Option<Suite>,
+    /// A ZRTP packet has come.
+    met: bool,
 }
 
 /// The engine draws for many purposes; the system's randomness is good for all.
@@ -114,7 +116,7 @@ impl Zrtp {
         let mut config = Config::new(setup.zid, setup.ssrc.0);
         config.client_id = CLIENT;
         let engine = Engine::new(config, Source(setup.random), Kept(setup.cache));
-        Zrtp { call: setup.call, engine, announced: None, sending: None, suite: None }
+        Zrtp { call: setup.call, engine, announced: None, sending: None, suite: None, met: false }
     }
 
     /// The value of `a=zrtp-hash` for our description.
@@ -140,6 +142,10 @@ impl Zrtp {
 
     /// A ZRTP packet from anybody. True if it comes from whom the signalling announced, so that its source is the phone's address.
     pub fn packet(&mut self, now: Instant, datagram: &[u8]) -> bool {
+        // our Hellos may have gone to where the phone was not listening yet; once, or two sides would answer each other without end
+        if !std::mem::replace(&mut self.met, true) {
+            self.engine.start(now);
+        }
         matches!(self.engine.handle_packet(now, datagram), Receipt::Bound)
     }
 

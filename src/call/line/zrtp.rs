@@ -22,8 +22,6 @@ impl Line {
     pub(super) fn zrtp_packet(&mut self, now: Instant, number: CallNumber, from: SocketAddr, packet: &[u8]) {
         let mut bound = false;
         self.with_zrtp(now, number, |zrtp| {
-            // our Hellos may have been sent to where the phone was not yet listening
-            zrtp.start(now);
             bound = zrtp.packet(now, packet);
         });
         if bound {

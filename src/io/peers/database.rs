@@ -83,8 +83,6 @@ impl Database {
         match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Trouble::Missing),
             Err(error) => return Err(Trouble::Unreadable(error.to_string())),
-            // SQLite would take it for a new one
-            Ok(metadata) if metadata.len() == 0 => return Err(Trouble::Damaged("it is empty".to_owned(), None)),
             Ok(metadata) if !metadata.is_file() => return Err(Trouble::Damaged("it is no file".to_owned(), None)),
             Ok(_) => {}
         }

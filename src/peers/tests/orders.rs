@@ -1,6 +1,6 @@
 use super::{ACCOUNT, NOW, alice, by_voice, call, compared, entry, exchange, known, retained, zid};
 use crate::peers::book::MOST_PEERS;
-use crate::peers::{Caller, Edit, PeerBook, PeerKey, PeerQuery, Refused, Remembered};
+use crate::peers::{Caller, Edit, Kept, Peer, PeerBook, PeerKey, PeerQuery, Refused, Remembered};
 use crate::units::UnixTime;
 use zrtp_proto::{Cache as _, CacheEntry, Lifetime, Lookup, Retained, Secret, Zid};
 
@@ -174,21 +174,30 @@ fn a_secret_ends_when_both_sides_said_and_its_verification_with_it() {
 
 #[test]
 fn strangers_cannot_fill_the_memory_or_push_out_a_verified_peer() {
-    let book = PeerBook::default();
-    let _ = exchange(&book, alice(), 1, entry(1, None, false));
-    assert!(book.verify(&key(1), NOW).is_ok());
-    let mut deleted = 0;
-    for stranger in 0..=MOST_PEERS as u32 {
-        let mut zid = [2; 12];
-        zid[..4].copy_from_slice(&stranger.to_be_bytes());
-        let mut cache = crate::peers::PeerCache::new(&book, ACCOUNT, alice(), NOW);
-        let _ = cache.lookup(&Zid(zid));
-        let remember = zrtp_proto::Remember { peer: Zid(zid), entry: entry(1, None, false) };
-        let changes = cache.remember(remember, None, UnixTime(NOW.0 + u64::from(stranger)));
-        deleted += changes.iter().filter(|change| matches!(change.edit, Edit::Delete(_))).count();
+    let seen = |number: u32, verification| {
+        let mut zid = [0; 12];
+        zid[8..].copy_from_slice(&number.to_be_bytes());
+        let time = UnixTime(NOW.0 - 100_000 + u64::from(number));
+        let rs1 = Some(Kept { secret: Secret::new(vec![1; 32]), expires: None });
+        let key = PeerKey::new(ACCOUNT, alice(), Zid(zid));
+        Peer { key, rs1, rs2: None, first_seen: time, last_seen: time, verification }
+    };
+    let strangers = (1..MOST_PEERS as u32).map(|number| seen(number, None));
+    let verified = seen(0, Some(by_voice()));
+    let book = PeerBook::new(std::iter::once(verified).chain(strangers).collect(), NOW);
+    for (newcomer, oldest) in [(0xfe, 1), (0xff, 2)] {
+        let (_, changes) = exchange(&book, alice(), newcomer, entry(1, None, false));
+        let edits: Vec<&Edit> = changes.iter().map(|change| &change.edit).collect();
+        assert!(
+            matches!(edits[..], [Edit::Delete(key), Edit::Put(_)] if *key == seen(oldest, None).key),
+            "the unverified one that was seen longest ago makes room: {edits:?}"
+        );
     }
-    assert_eq!((book.list(NOW).len(), deleted), (MOST_PEERS, 2));
-    assert!(known(&book, alice(), 1).is_some_and(|(_, _, verified)| verified));
+    let list = book.list(NOW);
+    assert_eq!(list.len(), MOST_PEERS);
+    assert_eq!(list[0].verification, Some(by_voice()), "it was seen before all of them");
+    let (_, changes) = exchange(&book, alice(), 0xff, entry(2, Some(1), false));
+    assert_eq!((changes.len(), book.list(NOW).len()), (1, MOST_PEERS), "whoever is there already needs no room");
 }
 
 #[test]
