@@ -9,6 +9,7 @@
 //! any but Secure ── Failed
 //! ```
 
+mod confirming;
 mod discovery;
 mod initiator;
 mod responder;

@@ -1,6 +1,7 @@
 //! The responder: contention, DHPart1, Confirm1, Conf2ACK (RFC 6189 §4.2, §4.4.1.2, §4.6).
 
-use super::initiator::{Refusal, commitment};
+use super::confirming::Refusal;
+use super::initiator::commitment;
 use super::state::{Candidate, Confirmed, Exchange, Keyed, SentCommit, SentDhPart1, State};
 use super::{Engine, Trust};
 use crate::chain::continues;

@@ -165,3 +165,33 @@ fn flags_of_a_confirm() {
         assert!(!secure.verified, "not by the peer's word alone");
     }
 }
+
+/// The length of a DHPart belongs to the key agreement; one that does not fit is dropped, and the right one still counts.
+#[test]
+fn dh_parts_of_another_length() {
+    for (wanted, receiver, state) in [("DHPart1", B, "SentCommit"), ("DHPart2", A, "SentDhPart1")] {
+        for octets in [-4i32, 4, 32] {
+            let mut network = responder_and_initiator();
+            let taken = std::sync::Arc::new(std::sync::Mutex::new(None));
+            let take = taken.clone();
+            network.filter = Box::new(move |_, datagram| {
+                let first = kind(datagram) == wanted && take.lock().unwrap().is_none();
+                if first {
+                    *take.lock().unwrap() = Some(datagram.clone());
+                }
+                !first
+            });
+            network.run_until(Duration::from_secs(5), |_| taken.lock().unwrap().is_some());
+            let datagram = taken.lock().unwrap().clone().unwrap();
+            let mut message = datagram[12..datagram.len() - 4].to_vec();
+            message.resize((message.len() as i32 + octets) as usize, 0);
+            let words = (message.len() / 4) as u16;
+            message[2..4].copy_from_slice(&words.to_be_bytes());
+            let (receipt, answers) = deliver(&mut network, receiver, &seal(9, ssrc(1 - receiver), &message));
+            assert_eq!((receipt, answers), (Receipt::Dropped(Dropped::Length), vec![]), "{wanted} {octets}");
+            assert_eq!(network.parties[receiver].engine.state_name(), state);
+            a_while(&mut network);
+            assert!(network.both_secure());
+        }
+    }
+}

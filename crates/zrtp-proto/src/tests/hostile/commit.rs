@@ -76,3 +76,20 @@ fn contention_of_unlike_commits() {
     let (_, answers) = deliver(&mut network, B, &seal(99, ssrc(A), &commit));
     assert_eq!(kind(&answers[0]), "DHPart1");
 }
+
+/// A Commit comes from the SSRC of the Hello that it continues.
+#[test]
+fn commit_from_the_ssrc_of_another_hello() {
+    let mut network = responder_and_initiator();
+    let hello = hello_of(&mut network, B);
+    deliver(&mut network, A, &hello);
+    let now = network.now;
+    let mut stranger = Party::plain(3, 1, &Memory::default(), |_| {});
+    stranger.engine.start(now);
+    deliver(&mut network, A, &stranger.drain().remove(0));
+    let commit = network.parties[B].engine.forge_commit("S256AES1HS80X255B32 ", &[7; 32]);
+    let (receipt, answers) = deliver(&mut network, A, &seal(2, 3, &commit));
+    assert_eq!((receipt, answers), (Receipt::Dropped(Dropped::HashChain), vec![]));
+    let (_, answers) = deliver(&mut network, A, &seal(2, ssrc(B), &commit));
+    assert_eq!(kind(&answers[0]), "DHPart1");
+}

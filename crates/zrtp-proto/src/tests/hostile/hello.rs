@@ -71,6 +71,9 @@ fn announcement_that_comes_after_the_hello() {
     let now = network.now;
     network.parties[A].engine.announced(now, HelloHash::of(b"another"));
     assert_eq!(deliver(&mut network, A, &hello).0, Receipt::Dropped(Dropped::HelloHash));
+    let commit = network.parties[B].engine.forge_commit("S256AES1HS80X255B32 ", &[7; 32]);
+    let (receipt, answers) = deliver(&mut network, A, &seal(2, ssrc(B), &commit));
+    assert_eq!((receipt, answers), (Receipt::Dropped(Dropped::HashChain), vec![]));
     assert!(network.parties[A].failed.is_none());
 }
 
