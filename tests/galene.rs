@@ -224,7 +224,7 @@ async fn whoever_is_not_let_in_gets_the_right_answer() {
         println!("{account}: {} {:?} after {:?}", refused.status, refused.warning, begun.elapsed());
         assert_eq!(refused.status, status, "{account}: {refused:?}\n{}", scene.gateway.output());
         assert!(refused.warning.as_ref().is_some_and(|warning| warning.contains(told)), "{account}: {refused:?}");
-        scene.gateway.line_with(&["call refused", told, "remedy="]).await;
+        scene.gateway.line_with(&["does not let the caller in", told, "remedy="]).await;
         scene.gateway.line_with(&[logged]).await;
     }
     // unlocked, the same call is let in; refused or not, nobody stays
