@@ -40,7 +40,7 @@ pub struct ZrtpSetup {
 /// One thing to do.
 pub enum Step {
     /// Send this from the RTP socket.
-    Send(Sealed),
+    Send(Box<Sealed>),
     /// From now on try what the phone sends with this; nothing of it may be heard yet.
     Receive(Box<Unprotector>),
     /// Store this, before anything else is done with this phone.
@@ -182,7 +182,7 @@ impl Zrtp {
         while let Some(output) = self.engine.poll() {
             let step = match output {
                 Output::Transmit(datagram) => match Sealed::zrtp(&datagram) {
-                    Some(sealed) => Step::Send(sealed),
+                    Some(sealed) => Step::Send(Box::new(sealed)),
                     None => continue, // longer than a packet: the engine has a defect, and its timers notice
                 },
                 Output::ReceiveKeys(keys) => self.unprotector(rules, &keys).unwrap_or_else(Step::Over),

@@ -23,7 +23,7 @@ pub enum LegKeys {
 /// What the dialog's ZRTP has done with a leg, in this order.
 pub enum LegOrder {
     /// Send this packet of ZRTP to the phone.
-    Send(Sealed),
+    Send(Box<Sealed>),
     /// The phone is there: its Hello is the one that the signalling announced.
     Address(SocketAddr),
     /// Try the phone's packets with this. Nothing is heard yet.

@@ -249,7 +249,7 @@ impl Leg {
         match order {
             LegOrder::Send(packet) => {
                 if let Some(to) = self.remote.rtp {
-                    self.packets.push_back((Channel::Rtp, to, packet));
+                    self.packets.push_back((Channel::Rtp, to, *packet));
                 }
             }
             LegOrder::Address(from) => self.moved(from),

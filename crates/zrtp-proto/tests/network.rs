@@ -40,6 +40,19 @@ fn a_good_network_needs_ten_packets() {
     assert!(!exported.equals(first.engine.export(b"else", 32).unwrap().expose()));
 }
 
+#[test]
+fn exported_keys_have_bounds() {
+    let mut network = network(1);
+    assert!(network.parties[0].engine.export(b"early", 32).is_none());
+    network.start_both().run();
+    let engine = &network.parties[0].engine;
+    let longest = network.parties[0].secure.as_ref().unwrap().suite.hash.octets();
+    assert!(engine.export(b"label", longest).is_some());
+    for (label, octets) in [(&b"label"[..], 0), (b"label", longest + 1), (b"", 32), (b"la\0bel", 32)] {
+        assert!(engine.export(label, octets).is_none(), "{label:?} {octets}");
+    }
+}
+
 /// 30 % loss each way, duplication, reordering, random starts, RFC timers.
 #[test]
 fn of_a_thousand_handshakes_over_a_bad_network_990_become_secure() {

@@ -1,8 +1,13 @@
 //! What tests do to an engine from inside: replay a recording, or turn it into a peer that breaks the rules.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "only tests are here")]
 
-use crate::Suite;
+use super::state::State;
+use super::{Engine, own_hello};
 use crate::algorithms::Name;
+use crate::chain::OwnChain;
+use crate::derive::Direction;
+use crate::hash::{mac, short};
+use crate::{Role, Suite, confirm, message};
 
 /// Choices of a recorded endpoint.
 #[derive(Default)]

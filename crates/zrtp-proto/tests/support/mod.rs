@@ -307,6 +307,7 @@ impl Network {
         let end = self.begin + limit;
         self.send(0);
         self.send(1);
+        let mut at_once = 0;
         while !done(&self.parties) {
             let arrival = self.under_way.peek().map(|Reverse((at, ..))| *at);
             let wakes = self.parties.iter().flat_map(|party| [party.engine.wake(), party.start_at]).flatten();
@@ -315,6 +316,8 @@ impl Network {
                 self.now = end;
                 return;
             }
+            at_once = if next > self.now { 0 } else { at_once + 1 };
+            assert!(at_once < 1000, "time stands still: a timer is due and nothing comes of it");
             self.now = self.now.max(next);
             while self.under_way.peek().is_some_and(|Reverse((at, ..))| *at <= self.now) {
                 if let Some(Reverse((_, _, to, datagram))) = self.under_way.pop() {
