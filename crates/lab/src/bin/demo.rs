@@ -67,7 +67,7 @@ async fn demonstrate() -> Outcome<bool> {
         shown.media.key_agreement.as_deref().unwrap_or_default(),
         shown.galene.participant
     );
-    println!("  phone to gateway: encrypted end to end, with keys that the SIP provider never sees");
+    println!("  phone to gateway: encrypted end to end to this gateway, with keys that the SIP provider never sees");
     println!("  gateway to conference: DTLS-SRTP, up to the conference server");
     let same_code = show_codes(&call, &shown);
 
