@@ -123,7 +123,10 @@ fn show_codes(call: &Call, shown: &admin::Call) -> bool {
         if same { "equal" } else { "NOT EQUAL" }
     );
     println!("  Two people compare it by voice: those in the group say its first two characters, Alice the last two.");
-    println!("  Bob, who knows her voice, then types `!sas {} ok` into the chat of the group, or `bad`.", shown.id);
+    println!(
+        "  Who knows her voice, as an operator of the group, then types `!sas {} ok` into its chat, or `bad`.",
+        shown.id
+    );
     same
 }
 
