@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a demonstration prints")]
 
+use galene_sips::galene::Chat;
 use galene_sips::io::admin;
 use galene_sips_lab::group_peer::GroupPeer;
 use galene_sips_lab::measure::correlate_in_pieces;
@@ -73,6 +74,8 @@ async fn demonstrate() -> Outcome<bool> {
 
     let (to_bob, to_alice) = talk(&scene, &call, &listener, &shown.galene.participant).await?;
 
+    say_that_codes_are_equal(&scene, &listener, &call, shown.id).await?;
+
     // what is still on its way arrives before it is counted
     call.set_sending(false);
     sleep(Duration::from_millis(300)).await;
@@ -128,6 +131,34 @@ fn show_codes(call: &Call, shown: &admin::Call) -> bool {
         shown.id
     );
     same
+}
+
+/// What two people do who have compared the code: Alice on her phone, Bob as an operator in the chat of the group.
+async fn say_that_codes_are_equal(scene: &Scene, bob: &GroupPeer, call: &Call, number: u32) -> Outcome<()> {
+    let of_others = |chat: &Chat| chat.source.as_deref() != Some(bob.id());
+    let seen = bob.chats();
+    println!("The chat of the group:");
+    seen.iter().filter(|chat| of_others(chat)).for_each(show_line);
+    call.compare_sas(true).await;
+    println!("  Bob: !sas {number} ok");
+    bob.chat(format!("!sas {number} ok"));
+    let answer = async {
+        loop {
+            if let Some(answer) = bob.chats().into_iter().skip(seen.len()).find(of_others) {
+                return answer;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let answer = timeout(Duration::from_secs(5), answer).await;
+    show_line(&answer.map_err(|_| Failure::from("the gateway did not answer in the chat"))?);
+    scene.calls_become(|calls| calls.first().is_some_and(|call| call.media.sas_verified)).await?;
+    println!("  call #{number} counts as compared; the phone is known from its next call on");
+    Ok(())
+}
+
+fn show_line(chat: &Chat) {
+    println!("  {}: {}", chat.username.as_deref().unwrap_or("the server"), chat.text);
 }
 
 /// Alice speaks, then Bob answers. Returns how well each was heard.
