@@ -55,7 +55,7 @@ async fn demonstrate() -> Outcome<bool> {
     let listener = scene.group.operator().await?;
     let phone = scene.phone(0, |options| options.media = MediaOptions::zrtp(&ZrtpMemory::default())).await?;
     println!(
-        "Alice's phone calls {GATEWAY}@{DOMAIN} with ZRTP. Bob is in the group as its operator, in a browser's place."
+        "Alice's phone calls {GATEWAY}@{DOMAIN} with ZRTP. Bob is in the group as its operator op, in a browser's place."
     );
     let call = phone.call(&format!("sip:{GATEWAY}@{DOMAIN}")).await?;
     let shown = secure(&scene, &call).await?;
