@@ -7,7 +7,7 @@ use galene_sips::sip::{Event, Message};
 use galene_sips::srtp::Suite;
 use galene_sips_lab::certificates::{Authority, Kind, Tls, server_name};
 use galene_sips_lab::measure::tone_share;
-use galene_sips_lab::phone::{Call, Ended, MediaOptions, Phone, PhoneOptions, Pickup, Reoffer};
+use galene_sips_lab::phone::{Call, Ended, MediaOptions, Phone, PhoneOptions, Pickup, Reoffer, ZrtpMemory};
 use galene_sips_lab::registrar::{Algorithm, Registrar, RegistrarOptions};
 use galene_sips_lab::relay::{Relay, Way, Weather};
 use galene_sips_lab::sound::sine;
@@ -37,7 +37,11 @@ impl Lab {
     }
 
     async fn phone(&self, user: &str) -> Phone {
-        let phone = Phone::start(self.options(user)).await.unwrap();
+        self.phone_with(user, MediaOptions::default()).await
+    }
+
+    async fn phone_with(&self, user: &str, media: MediaOptions) -> Phone {
+        let phone = Phone::start(PhoneOptions { media, ..self.options(user) }).await.unwrap();
         assert!(phone.registered(SOON).await, "{:?}", phone.events());
         phone
     }
@@ -65,10 +69,7 @@ async fn check_sound(from: &Call, to: &Call) {
 async fn every_codec_and_suite_carries_sound_both_ways() {
     let lab = Lab::start().await;
     let ann = lab.phone("ann").await;
-    let mut options = lab.options("bob");
-    options.media.suites = Suite::ALL.to_vec();
-    let bob = Phone::start(options).await.unwrap();
-    assert!(bob.registered(SOON).await);
+    let bob = lab.phone_with("bob", MediaOptions { suites: Suite::ALL.to_vec(), ..MediaOptions::default() }).await;
     let cases = [
         (Codec::Opus, Suite::AeadAes256Gcm, Profile::RtpSavpf),
         (Codec::Pcmu, Suite::AesCm128HmacSha1_80, Profile::RtpSavp),
@@ -231,13 +232,85 @@ async fn the_registrar_can_misbehave() {
 async fn a_clear_call_is_possible_between_phones_that_do_not_mind() {
     let lab = Lab::start().await;
     let ann = lab.phone("ann").await;
-    let mut options = lab.options("bob");
-    options.media = MediaOptions::clear();
-    let bob = Phone::start(options).await.unwrap();
-    assert!(bob.registered(SOON).await);
+    let bob = lab.phone_with("bob", MediaOptions::clear()).await;
     let (call, incoming) = connect(&ann, &bob, MediaOptions::clear()).await;
     assert_eq!(call.suite(), None);
     check_sound(&call, &incoming).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_zrtp_both_phones_show_the_same_code_and_hear_each_other() {
+    let lab = Lab::start().await;
+    let media = MediaOptions::zrtp(&ZrtpMemory::default());
+    let (ann, bob) = (lab.phone("ann").await, lab.phone_with("bob", MediaOptions::zrtp(&ZrtpMemory::default())).await);
+    let (call, incoming) = connect(&ann, &bob, media).await;
+    let secured = call.secured(SOON).await.unwrap();
+    let theirs = incoming.secured(SOON).await.unwrap();
+    assert_eq!((secured.sas.len(), &secured.sas, call.sas()), (4, &theirs.sas, Some(theirs.sas.clone())));
+    assert_eq!((call.suite(), incoming.suite()), (Some(theirs.suite), Some(secured.suite)));
+    tokio::join!(check_sound(&call, &incoming), check_sound(&incoming, &call));
+
+    // ZRTP goes on where it was: no new exchange, no other code, no other keys
+    call.hold().await.unwrap();
+    call.resume().await.unwrap();
+    check_sound(&incoming, &call).await;
+    assert_eq!(call.sas(), Some(theirs.sas));
+    assert_eq!(call.statistics().rejected + incoming.statistics().rejected, 0);
+    assert!(call.statistics().rtcp > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zrtp_phone_neither_speaks_nor_hears_before_it_is_secure() {
+    let lab = Lab::start().await;
+    // Bob announces a Hello that never comes, and speaks in clear.
+    let hash = format!("a=zrtp-hash:1.10 {}", "5a".repeat(32));
+    let media = MediaOptions { extra_lines: vec![hash], ..MediaOptions::clear() };
+    let (ann, bob) = (lab.phone("ann").await, lab.phone_with("bob", media).await);
+    let (call, incoming) = connect(&ann, &bob, MediaOptions::zrtp(&ZrtpMemory::default())).await;
+    incoming.speak(sine(48_000, 440.0, 0.5, 24_000)).await;
+    assert!(call.secured(Duration::from_millis(200)).await.is_none());
+    assert_eq!((call.sas(), call.suite(), call.statistics().sent), (None, None, 0));
+    assert!(call.statistics().received == 0 && call.heard().is_empty());
+    assert!(call.statistics().rejected >= 25, "Bob has spoken: {:?}", call.statistics());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_whose_people_compared_the_code_know_each_other_in_the_next_call() {
+    let lab = Lab::start().await;
+    let (mine, theirs) = (ZrtpMemory::default(), ZrtpMemory::default());
+    let (ann, bob) = (lab.phone("ann").await, lab.phone_with("bob", MediaOptions::zrtp(&theirs)).await);
+    // what the call begins with, on both sides: whether it is a first contact, and whether it is verified
+    let talk = async |media: MediaOptions, equal: Option<bool>| {
+        let (call, incoming) = connect(&ann, &bob, media).await;
+        let (ours, other) = (call.secured(SOON).await.unwrap(), incoming.secured(SOON).await.unwrap());
+        for side in [&call, &incoming] {
+            if let Some(equal) = equal {
+                side.compare_sas(equal).await;
+            }
+        }
+        call.bye().await;
+        [(ours.first_contact, ours.verified), (other.first_contact, other.verified)]
+    };
+    let known = MediaOptions::zrtp(&mine);
+    assert_eq!(talk(known.clone(), Some(true)).await, [(true, false); 2]);
+    assert_eq!(talk(known.clone(), None).await, [(false, true); 2], "its memory was carried over");
+    assert_eq!(talk(MediaOptions::zrtp(&ZrtpMemory::default()), None).await, [(true, false); 2], "another device");
+    assert_eq!(talk(known.clone(), Some(false)).await, [(false, true); 2]);
+    assert_eq!(talk(known, None).await, [(false, false); 2], "the codes were not equal in the call before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_set_to_zrtp_has_no_call_without_it() {
+    let lab = Lab::start().await;
+    let media = MediaOptions::zrtp(&ZrtpMemory::default());
+    let (ann, bob) = (lab.phone("ann").await, lab.phone_with("bob", media.clone()).await);
+    for weaker in [MediaOptions::default(), MediaOptions::clear()] {
+        assert_eq!(ann.call_with(&bob.address(), weaker, false).await.err().unwrap().status, 488);
+    }
+    drop(bob);
+    let clear = lab.phone_with("bob", MediaOptions::clear()).await;
+    let failed = ann.call_with(&clear.address(), media, false).await.err().unwrap();
+    assert!(failed.reason.contains("announces no ZRTP"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

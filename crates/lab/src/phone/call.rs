@@ -2,6 +2,7 @@
 
 use super::Wish;
 use super::media::{Command, Shared, Statistics};
+use galene_sips::keying::Secured;
 use galene_sips::sip::DialogId;
 use galene_sips::srtp::Suite;
 use std::net::SocketAddr;
@@ -106,9 +107,35 @@ impl Call {
         let _ = self.media.send(Command::Remote { rtp, rtcp });
     }
 
-    /// The suite in use; `None`: clear.
+    /// The suite in use; `None`: clear, or ZRTP that is not secure yet.
     pub fn suite(&self) -> Option<Suite> {
-        self.suite
+        self.suite.or_else(|| self.shared.lock().secured.as_ref().map(|secured| secured.suite))
+    }
+
+    /// What ZRTP came to, if it becomes secure within `patience`.
+    pub async fn secured(&self, patience: Duration) -> Option<Secured> {
+        let wait = async {
+            loop {
+                if let Some(secured) = self.shared.lock().secured.clone() {
+                    return secured;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(patience, wait).await.ok()
+    }
+
+    /// The code on the phone's screen; `None` while ZRTP is not secure.
+    pub fn sas(&self) -> Option<String> {
+        self.shared.lock().secured.as_ref().map(|secured| secured.sas.clone())
+    }
+
+    /// The person at the phone has compared the code. Equal: the device is verified from the next call on. The call goes on
+    /// either way; a person who heard another code would hang up.
+    pub async fn compare_sas(&self, equal: bool) {
+        let (done, noted) = oneshot::channel();
+        let _ = self.media.send(Command::Compared(equal, done));
+        let _ = noted.await;
     }
 
     /// The codec in use.

@@ -1,6 +1,7 @@
 //! The phone's session descriptions: written as text, so that they may be as odd as a test wants, and read with the
 //! library's parser but without its judgement. A phone answers and accepts what the gateway never would.
 
+use super::zrtp::ZrtpMemory;
 use crate::{Failure, Outcome};
 use galene_sips::sdp::{
     AudioOffer, Codec, CryptoAttribute, Direction, Offer, OfferedCodec, Profile, SessionDescription,
@@ -11,10 +12,12 @@ use std::net::SocketAddr;
 /// How the phone protects its sound, and which sound it speaks.
 #[derive(Clone, Debug)]
 pub struct MediaOptions {
-    /// The profile in the m-line. With `RtpAvp` and no suites, sound goes in clear.
+    /// The profile in the m-line. With `RtpAvp`, no suites and no ZRTP, sound goes in clear.
     pub profile: Profile,
     /// The SDES suites that it offers and accepts, best first; none: no `a=crypto`.
     pub suites: Vec<Suite>,
+    /// Agrees on keys with ZRTP (then without `suites`), and remembers here. No sound runs before it is secure.
+    pub zrtp: Option<ZrtpMemory>,
     /// The codecs, best first.
     pub codecs: Vec<Codec>,
     /// Offers RTP and RTCP on one port.
@@ -29,6 +32,7 @@ impl Default for MediaOptions {
         MediaOptions {
             profile: Profile::RtpSavp,
             suites: vec![Suite::AesCm128HmacSha1_80],
+            zrtp: None,
             codecs: vec![Codec::Opus, Codec::Pcmu, Codec::Pcma],
             rtcp_mux: false,
             extra_lines: Vec::new(),
@@ -40,6 +44,11 @@ impl MediaOptions {
     /// No encryption at all.
     pub fn clear() -> MediaOptions {
         MediaOptions { profile: Profile::RtpAvp, suites: Vec::new(), ..MediaOptions::default() }
+    }
+
+    /// ZRTP, as Linphone does it: RTP/AVP with `a=zrtp-hash`. Calls without it fail.
+    pub fn zrtp(memory: &ZrtpMemory) -> MediaOptions {
+        MediaOptions { zrtp: Some(memory.clone()), ..MediaOptions::clear() }
     }
 
     /// One codec only.
@@ -73,6 +82,8 @@ pub(super) struct Ours<'a> {
     /// telephone-event: payload type and clock.
     pub(super) events: &'a [(u8, u32)],
     pub(super) cryptos: &'a [CryptoAttribute],
+    /// The value of `a=zrtp-hash`.
+    pub(super) zrtp_hash: Option<&'a str>,
     pub(super) mux: bool,
     pub(super) direction: Direction,
     pub(super) extra_lines: &'a [String],
@@ -101,6 +112,7 @@ impl Ours<'_> {
         }
         lines.extend(self.events.iter().map(|(event, clock)| format!("a=rtpmap:{event} telephone-event/{clock}")));
         lines.extend(self.cryptos.iter().map(|crypto| format!("a=crypto:{}", crypto.to_value())));
+        lines.extend(self.zrtp_hash.map(|hash| format!("a=zrtp-hash:{hash}")));
         lines.push(if self.mux { "a=rtcp-mux".into() } else { format!("a=rtcp:{}", self.local.rtcp) });
         lines.push(format!("a={}", self.direction.as_str()));
         lines.extend(self.extra_lines.iter().cloned());

@@ -3,6 +3,7 @@
 use super::call::{Call, CallFailed, Ended, Reoffer};
 use super::description::{self, Local, MediaOptions, Ours};
 use super::media::{Command, Contexts, Media, Shared, Source};
+use super::zrtp::Exchange;
 use super::{Pickup, Worker, failed};
 use crate::Outcome;
 use galene_sips::policy::{KeyFacts, KeyingMethod, Rules, SignallingLevel, SuiteStrength, judge};
@@ -10,12 +11,13 @@ use galene_sips::sdp::{AudioOffer, Codec, CryptoAttribute, Direction, OfferedCod
 use galene_sips::secret::Secret;
 use galene_sips::sip::{Body, DialogId, Headers, Method, Reply, Response, TransactionKey};
 use galene_sips::srtp::{MasterKey, Protector, Suite, Unprotector};
-use galene_sips::units::{CallNumber, Random};
+use galene_sips::units::{CallNumber, Random, Ssrc};
 use galene_sips::{audio, keying};
 use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
+use zrtp_proto::HelloHash;
 
 type Answered = oneshot::Sender<Result<Call, CallFailed>>;
 type Reinvited = oneshot::Sender<Result<String, CallFailed>>;
@@ -29,6 +31,11 @@ pub(super) struct Leg {
     late: bool,
     /// The keys in the offer that is under way, if one is.
     offered: Vec<CryptoAttribute>,
+    /// Our SSRC, and where its numbers begin.
+    source: u32,
+    /// ZRTP, until the sound has it; and what we announce of it.
+    exchange: Option<Exchange>,
+    zrtp_hash: Option<String>,
     calling: Option<(Answered, UdpSocket, UdpSocket)>,
     talking: Option<Talking>,
 }
@@ -62,6 +69,7 @@ type NewKeys = bool;
 /// What a description of theirs comes to.
 struct Settled {
     keys: Option<(CryptoAttribute, CryptoAttribute)>,
+    announced: Option<HelloHash>,
     codec: OfferedCodec,
     event: Option<(u8, u32)>,
     profile: Profile,
@@ -96,6 +104,7 @@ impl Leg {
             codecs: &description::offered(&media.codecs),
             events: &description::events(&media.codecs),
             cryptos,
+            zrtp_hash: self.zrtp_hash.as_deref(),
             mux: media.rtcp_mux,
             direction,
             extra_lines: &media.extra_lines,
@@ -112,6 +121,7 @@ impl Leg {
             codecs: &[settled.codec],
             events: settled.event.as_slice(),
             cryptos: line.as_slice(),
+            zrtp_hash: self.zrtp_hash.as_deref(),
             mux: settled.mux,
             direction: settled.direction,
             extra_lines: &self.media.extra_lines,
@@ -164,13 +174,17 @@ impl Leg {
         keys: Option<(CryptoAttribute, CryptoAttribute)>,
         mux: bool,
     ) -> Outcome<Settled> {
+        let announced = keying::announced(audio);
+        if self.media.zrtp.is_some() && announced.is_none() {
+            return Err("the other side announces no ZRTP".into());
+        }
         let ours = |codec: &&OfferedCodec| self.media.codecs.contains(&codec.codec);
         let codec = *audio.codecs.iter().find(ours).ok_or("no codec in common")?;
         let rtp = audio.remote_rtp.ok_or("no address in the description")?;
         let rtcp = if mux { rtp } else { audio.remote_rtcp.unwrap_or(rtp) };
         let event = audio.telephone_events.iter().copied().find(|(_, clock)| *clock == codec.codec.clock());
         let direction = audio.direction.reversed();
-        Ok(Settled { keys, codec, event, profile: audio.profile, mux, direction, remote: (rtp, rtcp) })
+        Ok(Settled { keys, announced, codec, event, profile: audio.profile, mux, direction, remote: (rtp, rtcp) })
     }
 }
 
@@ -207,7 +221,22 @@ impl Worker {
             rtp: rtp.local_addr()?,
             rtcp: rtcp.local_addr()?.port(),
         };
-        let leg = Leg { media, local, version: 1, late: false, offered: Vec::new(), calling: None, talking: None };
+        let mut source = [0; 4];
+        self.random.fill(&mut source);
+        let source = u32::from_be_bytes(source);
+        let exchange = media.zrtp.as_ref().map(|memory| Exchange::new(memory, Ssrc(source), self.rules.clone()));
+        let leg = Leg {
+            media,
+            local,
+            version: 1,
+            late: false,
+            offered: Vec::new(),
+            source,
+            zrtp_hash: exchange.as_ref().map(Exchange::hello_hash),
+            exchange,
+            calling: None,
+            talking: None,
+        };
         Ok((leg, rtp, rtcp))
     }
 
@@ -265,19 +294,25 @@ impl Worker {
         let (commands, received) = mpsc::unbounded_channel();
         let (ended, is_ended) = watch::channel(None);
         let shared = Shared::default();
-        let mut seed = [0; 4];
-        self.random.fill(&mut seed);
+        let mut exchange = leg.exchange.take();
+        if let (Some(exchange), Some(announced)) = (&mut exchange, settled.announced) {
+            exchange.start(Instant::now(), announced);
+        }
         let suite = settled.keys.as_ref().and_then(|(ours, _)| Suite::parse(&ours.suite));
         let media = Media {
             rtp,
             rtcp,
             remote: settled.remote,
-            contexts: contexts(&self.rules, settled.keys.as_ref())?,
+            contexts: match exchange {
+                Some(_) => Contexts::AWAITED,
+                None => contexts(&self.rules, settled.keys.as_ref())?,
+            },
+            exchange,
             codec: sound(settled.codec.codec),
             payload_type: settled.codec.payload_type,
             sending: settled.direction.sends(),
             shared: shared.clone(),
-            source: Source::new(u32::from_be_bytes(seed)),
+            source: Source::new(leg.source),
         };
         tokio::spawn(media.run(received));
         let call = Call {
@@ -364,6 +399,7 @@ impl Worker {
             codecs: &[talking.codec],
             events: talking.event.as_slice(),
             cryptos: &cryptos,
+            zrtp_hash: leg.zrtp_hash.as_deref(),
             mux: talking.mux,
             direction,
             extra_lines: &leg.media.extra_lines,
@@ -424,7 +460,7 @@ impl Worker {
 }
 
 fn contexts(rules: &Rules, keys: Option<&(CryptoAttribute, CryptoAttribute)>) -> Outcome<Contexts> {
-    let Some((ours, theirs)) = keys else { return Ok(None) };
+    let Some((ours, theirs)) = keys else { return Ok(Contexts::Clear) };
     let suite = Suite::parse(&ours.suite).ok_or("unknown suite")?;
     let facts = KeyFacts {
         call: CallNumber(0),
@@ -435,7 +471,10 @@ fn contexts(rules: &Rules, keys: Option<&(CryptoAttribute, CryptoAttribute)>) ->
     };
     let proof = judge(rules, &facts).allowed().map_err(|refusal| refusal.to_string())?;
     let master = |line: &CryptoAttribute| MasterKey::new(suite, line.key.duplicate());
-    Ok(Some(Box::new((Protector::new(&proof, &master(ours)?)?, Unprotector::new(&proof, &master(theirs)?)?))))
+    Ok(Contexts::Srtp {
+        protector: Some(Box::new(Protector::new(&proof, &master(ours)?)?)),
+        unprotector: Some(Box::new(Unprotector::new(&proof, &master(theirs)?)?)),
+    })
 }
 
 /// A second copy of a line; the key is wiped in each on its own.

@@ -1,7 +1,9 @@
 //! The phone's sound: a task with its UDP sockets that sends a packet every 20 ms, and keeps what it hears.
 
+use super::zrtp::Exchange;
 use crate::Outcome;
 use galene_sips::audio::{self, Encoder, Talker};
+use galene_sips::keying::{Secured, Step};
 use galene_sips::srtp::{Datagram, Protector, RtpHeader, RtpOut, Unprotector, rtcp};
 use galene_sips::units::{SampleRate, Ssrc};
 use std::collections::VecDeque;
@@ -10,14 +12,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 const FRAME: usize = SampleRate::Hz48000.frame();
 /// Packets that are kept, so that a test can replay them.
 const KEPT: usize = 1_000;
 
-/// SRTP in both directions; without, sound goes in clear.
-pub(super) type Contexts = Option<Box<(Protector, Unprotector)>>;
+/// How sound is protected.
+pub(super) enum Contexts {
+    /// Not at all.
+    Clear,
+    /// With SRTP. Without a context nothing is sent, or heard; ZRTP brings them.
+    Srtp { protector: Option<Box<Protector>>, unprotector: Option<Box<Unprotector>> },
+}
+
+impl Contexts {
+    /// What ZRTP begins with.
+    pub(super) const AWAITED: Contexts = Contexts::Srtp { protector: None, unprotector: None };
+
+    fn may_send(&self) -> bool {
+        matches!(self, Contexts::Clear | Contexts::Srtp { protector: Some(_), .. })
+    }
+}
 
 /// What the dialog tells the sound.
 pub(super) enum Command {
@@ -31,6 +47,8 @@ pub(super) enum Command {
     Speak(Vec<i16>, oneshot::Sender<()>),
     /// A datagram of the test's own, from the RTP socket.
     Inject(Vec<u8>),
+    /// The person has compared the code of ZRTP; told when that is noted.
+    Compared(bool, oneshot::Sender<()>),
     /// A new SSRC, with its sequence numbers and timestamps beginning anew.
     NewSource,
 }
@@ -59,6 +77,7 @@ pub(super) struct Record {
     pub(super) heard: Vec<i16>,
     pub(super) statistics: Statistics,
     pub(super) sent: VecDeque<Vec<u8>>,
+    pub(super) secured: Option<Secured>,
 }
 
 #[derive(Clone, Default)]
@@ -75,6 +94,7 @@ pub(super) struct Media {
     pub(super) rtcp: UdpSocket,
     pub(super) remote: (SocketAddr, SocketAddr),
     pub(super) contexts: Contexts,
+    pub(super) exchange: Option<Exchange>,
     pub(super) codec: audio::Codec,
     pub(super) payload_type: u8,
     pub(super) sending: bool,
@@ -114,6 +134,8 @@ impl Media {
         let (mut rtp, mut rtcp) = (vec![0; 2048], vec![0; 2048]);
         let mut talking_ssrc = None;
         loop {
+            self.follow_exchange().await;
+            let wake = self.exchange.as_ref().and_then(Exchange::wake);
             tokio::select! {
                 command = commands.recv() => match command {
                     None => return Ok(()),
@@ -121,6 +143,10 @@ impl Media {
                     Some(Command::Remote { rtp, rtcp }) => self.remote = (rtp, rtcp),
                     Some(Command::Sending(sending)) => self.sending = sending,
                     Some(Command::Speak(samples, done)) => speaking.push_back((samples, 0, done)),
+                    Some(Command::Compared(equal, done)) => {
+                        self.compared(equal).await;
+                        let _ = done.send(());
+                    }
                     Some(Command::NewSource) => self.source = Source::new(self.source.ssrc.wrapping_mul(31).wrapping_add(7)),
                     Some(Command::Inject(bytes)) => {
                         let _ = self.rtp.send_to(&bytes, self.remote.0).await;
@@ -128,7 +154,7 @@ impl Media {
                 },
                 _ = beat.tick() => {
                     let mut frame = [0; FRAME];
-                    if self.sending {
+                    if self.sending && self.contexts.may_send() {
                         next_frame(&mut speaking, &mut frame);
                         let payload = encoder.encode(&frame)?.to_vec();
                         self.send(&payload).await?;
@@ -141,13 +167,16 @@ impl Media {
                     }
                 }
                 _ = report.tick() => self.report().await?,
+                () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {
+                    self.exchange.iter_mut().for_each(|exchange| exchange.handle_timeout(Instant::now()));
+                }
                 received = self.rtp.recv_from(&mut rtp) => {
                     let Ok((length, from)) = received else { continue };
                     let packet = &mut rtp[..length];
-                    if Datagram::of(packet) == Some(Datagram::Rtcp) {
-                        self.receive_rtcp(packet);
-                    } else {
-                        self.receive_rtp(packet, from, &mut talker, &mut talking_ssrc);
+                    match (Datagram::of(packet), &mut self.exchange) {
+                        (Some(Datagram::Zrtp), Some(exchange)) => exchange.packet(Instant::now(), packet),
+                        (Some(Datagram::Rtcp), _) => self.receive_rtcp(packet),
+                        _ => self.receive_rtp(packet, from, &mut talker, &mut talking_ssrc),
                     }
                 }
                 received = self.rtcp.recv_from(&mut rtcp) => {
@@ -157,6 +186,37 @@ impl Media {
                 }
             }
         }
+    }
+
+    /// Does what ZRTP wants, in its order.
+    async fn follow_exchange(&mut self) {
+        while let Some(step) = self.exchange.as_mut().and_then(Exchange::poll) {
+            match step {
+                Step::Send(packet) => {
+                    let _ = self.rtp.send_to(packet.as_bytes(), self.remote.0).await;
+                }
+                Step::Receive(new) => {
+                    self.contexts = Contexts::Srtp { protector: None, unprotector: Some(new) };
+                }
+                Step::Secure(secured, new) => {
+                    if let Contexts::Srtp { protector, .. } = &mut self.contexts {
+                        *protector = Some(new);
+                    }
+                    self.shared.lock().secured = Some(*secured);
+                }
+                Step::Warning(sentence) => tracing::warn!("the phone's ZRTP: {sentence}"),
+                Step::Over(refusal) => tracing::warn!(%refusal, "the phone's ZRTP has failed: no sound will run"),
+                Step::Remember(_) => {} // the exchange has done it
+            }
+        }
+    }
+
+    async fn compared(&mut self, equal: bool) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.compared(equal);
+        }
+        self.follow_exchange().await;
+        self.shared.lock().secured.iter_mut().for_each(|secured| secured.compared = equal);
     }
 
     async fn send(&mut self, payload: &[u8]) -> Outcome<()> {
@@ -170,8 +230,9 @@ impl Media {
             payload,
         };
         let bytes = match &mut self.contexts {
-            Some(contexts) => contexts.0.rtp(&packet)?.as_bytes().to_vec(),
-            None => clear_packet(&packet),
+            Contexts::Srtp { protector: Some(protector), .. } => protector.rtp(&packet)?.as_bytes().to_vec(),
+            Contexts::Srtp { protector: None, .. } => return Ok(()),
+            Contexts::Clear => clear_packet(&packet),
         };
         source.sequence = source.sequence.wrapping_add(1);
         source.timestamp = source.timestamp.wrapping_add(self.codec.rate().frame() as u32);
@@ -189,7 +250,7 @@ impl Media {
 
     /// An SR with our name, as any phone sends (RFC 3550 §6.4.1); not in clear.
     async fn report(&mut self) -> Outcome<()> {
-        let Some(contexts) = &mut self.contexts else { return Ok(()) };
+        let Contexts::Srtp { protector: Some(protector), .. } = &mut self.contexts else { return Ok(()) };
         if self.source.packets == 0 {
             return Ok(());
         }
@@ -204,7 +265,7 @@ impl Media {
         };
         let ssrc = Ssrc(self.source.ssrc);
         let compound = rtcp::Compound { ssrc, sender: Some(sender), blocks: &[], cname: "lab", goodbye: false };
-        let sealed = contexts.0.rtcp(&compound.to_bytes())?;
+        let sealed = protector.rtcp(&compound.to_bytes())?;
         // Where both share a port, RTCP comes from the RTP port too (RFC 5761 §4).
         let socket = if self.remote.0 == self.remote.1 { &self.rtp } else { &self.rtcp };
         let _ = socket.send_to(sealed.as_bytes(), self.remote.1).await;
@@ -214,8 +275,11 @@ impl Media {
     fn receive_rtp(&mut self, packet: &mut [u8], from: SocketAddr, talker: &mut Talker, talking: &mut Option<Ssrc>) {
         let now = Instant::now();
         let opened = match &mut self.contexts {
-            Some(contexts) => contexts.1.rtp(packet).ok().map(|packet| (packet.header, packet.payload)),
-            None => RtpHeader::parse(packet).and_then(|header| Some((header, header.payload(packet)?))),
+            Contexts::Srtp { unprotector, .. } => unprotector
+                .as_mut()
+                .and_then(|unprotector| unprotector.rtp(packet).ok())
+                .map(|packet| (packet.header, packet.payload)),
+            Contexts::Clear => RtpHeader::parse(packet).and_then(|header| Some((header, header.payload(packet)?))),
         };
         let mut record = self.shared.lock();
         let Some((header, payload)) = opened else {
@@ -227,6 +291,9 @@ impl Media {
         statistics.first.get_or_insert(now);
         statistics.last = Some(now);
         statistics.from = Some(from);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.heard(now);
+        }
         if header.payload_type == self.payload_type {
             if talking.replace(header.ssrc).is_some_and(|before| before != header.ssrc) {
                 talker.restart();
@@ -237,8 +304,10 @@ impl Media {
 
     fn receive_rtcp(&mut self, packet: &mut [u8]) {
         let opened = match &mut self.contexts {
-            Some(contexts) => contexts.1.rtcp(packet).is_ok(),
-            None => true,
+            Contexts::Srtp { unprotector, .. } => {
+                unprotector.as_mut().is_some_and(|unprotector| unprotector.rtcp(packet).is_ok())
+            }
+            Contexts::Clear => true,
         };
         let mut record = self.shared.lock();
         if opened {

@@ -1,4 +1,4 @@
-//! A SIP phone: registers over TLS, calls and is called, agrees on SDES keys, speaks and hears. For tests and demo.
+//! A SIP phone: registers over TLS, calls and is called, agrees on keys (SDES or ZRTP), speaks and hears. For tests and demo.
 //!
 //! It is built of the library's own parts, so a call with it proves that the parts fit together, not that each is right;
 //! for that there are vectors, oracles and other people's phones. Unlike the gateway it does what it is told, also in
@@ -8,10 +8,12 @@ mod call;
 mod description;
 mod leg;
 mod media;
+mod zrtp;
 
 pub use call::{Call, CallFailed, Ended, Reoffer};
 pub use description::MediaOptions;
 pub use media::Statistics;
+pub use zrtp::ZrtpMemory;
 
 use crate::certificates::server_name;
 use crate::{Failure, Outcome};
