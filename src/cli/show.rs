@@ -61,9 +61,26 @@ pub(super) fn calls(calls: &Calls) -> String {
 }
 
 fn call(call: &Call) -> String {
-    let encrypted = match call.media.level.as_str() {
-        "none" => "no sound agreed on yet".to_owned(),
-        _ => format!("encrypted to the provider: {} ({})", call.media.suite, call.media.method.to_uppercase()),
+    let media = &call.media;
+    let encrypted = match (media.level.as_str(), media.method.as_str()) {
+        ("none", "zrtp") => "not secure yet, nothing is heard (ZRTP)".to_owned(),
+        ("none", _) => "no sound agreed on yet".to_owned(),
+        (_, "zrtp") => {
+            let compared = if media.sas_verified { "compared" } else { "not compared" };
+            let (code, agreement) = (media.sas.as_deref().unwrap_or(""), media.key_agreement.as_deref().unwrap_or(""));
+            let mut text = format!(
+                "encrypted end to end to this gateway: {} (ZRTP {agreement})\n  code {code}, {compared}",
+                media.suite
+            );
+            if media.cache_mismatch {
+                text += "\n  WARNING: the phone does not have the secret of its earlier calls";
+            }
+            if media.new_device {
+                text += "\n  WARNING: a known caller with an unknown device";
+            }
+            text
+        }
+        _ => format!("encrypted to the provider: {} ({})", media.suite, media.method.to_uppercase()),
     };
     format!(
         "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
@@ -167,6 +184,26 @@ mod tests {
             rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0, before_keys: 0 },
             galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
         }
+    }
+
+    #[test]
+    fn a_zrtp_call_shows_its_code_and_every_warning() {
+        let mut call = alice();
+        call.media = Media {
+            level: "zrtp".to_owned(),
+            method: "zrtp".to_owned(),
+            key_agreement: Some("X255".to_owned()),
+            sas: Some("aohi".to_owned()),
+            ..call.media
+        };
+        let shown = super::call(&call);
+        assert!(shown.contains("end to end to this gateway") && shown.contains("code aohi, not compared"), "{shown}");
+        assert!(!shown.contains("WARNING") && !shown.contains("provider"), "{shown}");
+        call.media = Media { sas_verified: true, cache_mismatch: true, new_device: true, ..call.media };
+        let shown = super::call(&call);
+        assert!(shown.contains("code aohi, compared") && shown.matches("WARNING").count() == 2, "{shown}");
+        call.media = Media { level: "none".to_owned(), ..call.media };
+        assert!(super::call(&call).contains("not secure yet"));
     }
 
     #[test]

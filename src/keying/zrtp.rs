@@ -8,7 +8,7 @@
 
 use super::strength_of;
 use crate::policy::{
-    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rules, SignallingLevel, UnconfirmedKeyFacts, ZrtpOutcome,
+    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, UnconfirmedKeyFacts, ZrtpOutcome,
     judge,
 };
 use crate::secret::Secret;
@@ -90,6 +90,13 @@ pub struct Zrtp {
     suite: Option<Suite>,
     /// A ZRTP packet has come.
     met: bool,
+}
+
+/// How an exchange ends without keys.
+#[derive(Clone, Copy)]
+enum BadEnd {
+    Failed,
+    Unanswered,
 }
 
 /// The engine draws for many purposes; the system's randomness is good for all.
@@ -193,10 +200,10 @@ impl Zrtp {
                 Output::Secure(secure) => self.secure(rules, &secure).unwrap_or_else(Step::Over),
                 Output::Remember(remember) => Step::Remember(remember),
                 Output::Warning(warning) => Step::Warning(sentence(warning)),
-                Output::Unanswered => self.over(rules, ZrtpOutcome::Unanswered),
+                Output::Unanswered => self.over(rules, BadEnd::Unanswered),
                 Output::Failed(failure) => {
                     tracing::warn!(call = %self.call, ?failure, attack = is_attack(failure), "ZRTP failed");
-                    self.over(rules, ZrtpOutcome::Failed)
+                    self.over(rules, BadEnd::Failed)
                 }
                 Output::PeerFound(peer) => {
                     let client = String::from_utf8_lossy(&peer.client_id);
@@ -222,7 +229,7 @@ impl Zrtp {
     }
 
     fn secure(&mut self, rules: &Rules, secure: &Secure) -> Result<Step, Refusal> {
-        let Some(keys) = self.sending.take() else { return Ok(self.over(rules, ZrtpOutcome::Failed)) };
+        let Some(keys) = self.sending.take() else { return Ok(self.over(rules, BadEnd::Failed)) };
         let suite = suite(&keys);
         let outcome = if secure.verified { ZrtpOutcome::SecureVerified } else { ZrtpOutcome::Secure };
         let proof = self.judge(rules, outcome)?;
@@ -247,14 +254,24 @@ impl Zrtp {
 
     fn broken(&self, rules: &Rules, error: &KeyError) -> Step {
         tracing::error!(call = %self.call, %error, "the keys of ZRTP cannot be used");
-        self.over(rules, ZrtpOutcome::Failed)
+        self.over(rules, BadEnd::Failed)
     }
 
-    /// A bad end: policy says what it means. A good one here would be a defect, and ends the call all the same.
-    fn over(&self, rules: &Rules, outcome: ZrtpOutcome) -> Step {
+    /// A bad end: policy says what it means.
+    fn over(&self, rules: &Rules, outcome: BadEnd) -> Step {
+        let outcome = match outcome {
+            BadEnd::Failed => ZrtpOutcome::Failed,
+            BadEnd::Unanswered => ZrtpOutcome::Unanswered,
+        };
         match self.judge(rules, outcome) {
             Err(refusal) => Step::Over(refusal),
-            Ok(_) => Step::Warning("ZRTP ended in a way that policy does not know"),
+            // policy allows neither; if it did, there would still be no keys
+            Ok(_) => Step::Over(Refusal {
+                rule: Rule::ZrtpFailed,
+                reason: "ZRTP ended without keys".to_owned(),
+                hint: "This is a defect of the gateway; please report it".to_owned(),
+                sip_status: 488,
+            }),
         }
     }
 

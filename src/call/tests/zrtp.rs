@@ -52,10 +52,10 @@ impl Handset {
         }
     }
 
-    fn of_device(seed: u64, zid: Zid) -> Self {
+    fn of_device(seed: u64, zid: Zid, ssrc: u32) -> Self {
         let mut numbers = Seeded(seed, Arc::default());
         let random = move |octets: &mut [u8]| numbers.fill(octets);
-        Handset { engine: Engine::new(Config::new(zid, 77), random, PhoneCache(None)), ..Handset::new(seed, None) }
+        Handset { engine: Engine::new(Config::new(zid, ssrc), random, PhoneCache(None)), ..Handset::new(seed, None) }
     }
 
     fn offer(&self) -> String {
@@ -274,7 +274,7 @@ fn another_s_hello_is_nothing() {
     let mut world = World::new();
     let mut handset = Handset::new(7, None);
     world.call(&handset.offer());
-    let mut stranger = Handset::new(8, None);
+    let mut stranger = Handset::of_device(8, Zid([4; 12]), 78);
     stranger.engine.start(world.now);
     world.zrtp(&mut stranger, SECOND, |_| true);
     assert!(!stranger.orders.contains(&"address") && !stranger.orders.contains(&"receive"), "{:?}", stranger.orders);
@@ -532,7 +532,7 @@ fn people_are_warned_loudly_and_in_distinct_words() {
     let said = world.all_said();
     assert!(said.contains("SOMEBODY IS LISTENING IN BETWEEN") && !said.contains("unknown device"), "{said}");
 
-    let mut other = Handset::of_device(10, Zid([3; 12]));
+    let mut other = Handset::of_device(10, Zid([3; 12]), 77);
     world.call(&other.offer());
     other.engine.start(world.now);
     world.zrtp_of(&mut other, CallNumber(3), 2 * SECOND, |_| true);
