@@ -8,8 +8,8 @@
 
 use super::strength_of;
 use crate::policy::{
-    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, UnconfirmedKeyFacts, ZrtpOutcome,
-    judge,
+    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, UnconfirmedKeyFacts,
+    ZrtpOutcome, judge,
 };
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Sealed, Suite, Unprotector};
