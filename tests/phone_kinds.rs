@@ -102,12 +102,12 @@ async fn what_is_not_encrypted_well_is_refused_with_a_sentence_and_again() {
     let phone = scene.phone(0, |_| {}).await.unwrap();
     let without_key = MediaOptions { suites: Vec::new(), ..MediaOptions::default() };
     let short_tag = MediaOptions::default().suite(Suite::AesCm128HmacSha1_32);
-    let zrtp_hash = format!("a=zrtp-hash:1.10 {}", "ab".repeat(32));
-    let zrtp = MediaOptions { extra_lines: vec![zrtp_hash], ..MediaOptions::clear() };
+    let zrtp_hash = format!("a=zrtp-hash:2.00 {}", "ab".repeat(32));
+    let unknown_zrtp = MediaOptions { extra_lines: vec![zrtp_hash], ..MediaOptions::clear() };
     is_refused(&phone, &MediaOptions::clear(), "clear").await;
     is_refused(&phone, &without_key, "key").await;
     is_refused(&phone, &short_tag, "32 bits").await;
-    is_refused(&phone, &zrtp, "ZRTP").await;
+    is_refused(&phone, &unknown_zrtp, "without encryption").await;
     assert!(scene.calls().await.unwrap().is_empty());
     let log = scene.log();
     assert_eq!(log.matches("call refused").count(), 8, "{log}");
