@@ -304,6 +304,24 @@ fn no_setting_weakens_signalling_or_media() {
 }
 
 #[test]
+fn a_call_needs_the_higher_of_what_its_account_and_its_room_demand() {
+    let minimum = |account: &str, room: &str| {
+        let lines =
+            |value: &str| if value.is_empty() { String::new() } else { format!("media_minimum = \"{value}\"\n") };
+        let text = with(&format!("{PASSWORD}\n{}", lines(account)), &format!("{GROUP}\n{}", lines(room)), "");
+        parse(&text).unwrap().accounts[0].rules.media_minimum
+    };
+    assert_eq!(minimum("", ""), MediaLevel::Srtp);
+    assert_eq!(minimum("", "zrtp"), MediaLevel::Zrtp);
+    assert_eq!(minimum("zrtp", ""), MediaLevel::Zrtp);
+    assert_eq!(minimum("zrtp-verified", "zrtp"), MediaLevel::ZrtpVerified);
+    assert_eq!(minimum("zrtp", "srtp"), MediaLevel::Zrtp, "a room does not lower it");
+    assert_eq!(minimum("srtp", "zrtp-verified"), MediaLevel::ZrtpVerified);
+    let clear = with(PASSWORD, &format!("{GROUP}\nmedia_minimum = \"clear\"<<"), "");
+    fails(&clear, &["only a dated [[policy.exception]]"]);
+}
+
+#[test]
 fn rooms_and_accounts_belong_together() {
     let two = |first: &str, second: &str| {
         format!(

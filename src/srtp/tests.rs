@@ -150,3 +150,14 @@ fn keys_of_one_call_open_nothing_of_another() {
         assert_eq!(receiver.rtcp(&mut rtcp.as_bytes().to_vec()), Err(Rejected::AuthFailed));
     }
 }
+
+#[test]
+fn only_a_packet_of_zrtp_is_sealed_without_keys() {
+    let zrtp = b"\x10\0\0\x01ZRTP and the rest";
+    assert_eq!(Sealed::zrtp(zrtp).unwrap().as_bytes(), zrtp);
+    let rtp = [&[0x80, 0, 0, 1], &zrtp[4..]].concat();
+    for other in [&rtp[..], &[0x80, 200, 0, 1], &[20, 254, 253], b"\x10\0\0\x01zrtp", b""] {
+        assert_eq!(Sealed::zrtp(other), None, "{other:?}");
+    }
+    assert_eq!(Sealed::zrtp(&[&zrtp[..], &[0; MAX_PACKET]].concat()), None, "longer than any packet");
+}
