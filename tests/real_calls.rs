@@ -37,14 +37,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// How the gateway's name for a phone begins.
 const PHONE: char = '☎';
 
-/// Mandatory SRTP with Opus.
-const SRTP: PhoneSettings = PhoneSettings {
-    encryption: Encryption::Srtp,
-    mandatory: true,
-    codec: PhoneCodec::Opus,
-    answers: false,
-    late_offer: false,
-};
+const SRTP: PhoneSettings = PhoneSettings::SRTP;
 
 /// Seconds of talk and of hold.
 fn seconds() -> u64 {

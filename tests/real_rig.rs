@@ -21,13 +21,7 @@ use galene_sips_lab::wav::Wav;
 const SOON: Duration = Duration::from_secs(15);
 const TALK: Duration = Duration::from_secs(6);
 
-const SRTP: PhoneSettings = PhoneSettings {
-    encryption: Encryption::Srtp,
-    mandatory: true,
-    codec: PhoneCodec::Opus,
-    answers: false,
-    late_offer: false,
-};
+const SRTP: PhoneSettings = PhoneSettings::SRTP;
 
 fn tone(hz: f64) -> Wav {
     Wav { rate: 48_000, samples: sine(48_000, hz, 0.3, 48_000 * 30) }

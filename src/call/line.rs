@@ -433,10 +433,7 @@ impl Line {
         let mut judging =
             Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
-            Ok(None) => {
-                self.start_zrtp(now, number);
-                self.pump_zrtp(now, number);
-            }
+            Ok(None) => self.start_zrtp(now, number),
             Ok(Some(Ok(Settled::Join(setup)))) => {
                 agreed(call);
                 self.outputs.push_back(Output::Join(setup));
@@ -479,7 +476,6 @@ impl Line {
         }
         self.tell_sdes(number);
         self.start_zrtp(now, number);
-        self.pump_zrtp(now, number);
     }
 
     fn end_and_leave(&mut self, now: Instant, number: CallNumber, cause: u16, why: &str) {

@@ -123,6 +123,17 @@ impl Terms {
         Direction { from_phone: self.direction.sends(), to_phone: self.direction.receives() }
     }
 
+    /// What the leg begins with: the keys that came of the first description, or those that ZRTP will bring.
+    fn first_keys(&self, made: Option<Keys>) -> Result<LegKeys, Declined> {
+        match (made, &self.keying) {
+            (Some(Keys { protector, unprotector, .. }), _) => {
+                Ok(LegKeys::Agreed { protector: Box::new(protector), unprotector: Box::new(unprotector) })
+            }
+            (None, Keying::Zrtp) => Ok(LegKeys::Awaited),
+            (None, Keying::Sdes(..)) => Err(broken("no keys were made")),
+        }
+    }
+
     fn sdes(&self) -> Option<&Sdes> {
         match &self.keying {
             Keying::Sdes(sdes, _) => Some(sdes),
@@ -235,11 +246,7 @@ impl PhoneCall {
             true => Opening::Ours(call.first_keying(judging)?),
             false => {
                 let (terms, keys) = call.agree(&request.body, judging)?;
-                let keys = match (keys, &terms.keying) {
-                    (Some(keys), _) => leg_keys(keys),
-                    (None, Keying::Zrtp) => LegKeys::Awaited,
-                    (None, Keying::Sdes(..)) => return Err(broken("no keys were made")),
-                };
+                let keys = terms.first_keys(keys)?;
                 call.terms = Some(terms);
                 Opening::Theirs(keys)
             }
@@ -384,11 +391,7 @@ impl PhoneCall {
                 let next = State::Talking { since: *since, acknowledged: true, joined: false };
                 let State::AwaitAnswer { ours, .. } = std::mem::replace(&mut self.state, next) else { return None };
                 Some(self.accept(&ours, answer.unwrap_or_default(), judging).and_then(|(terms, keys)| {
-                    let keys = match (keys, &terms.keying) {
-                        (Some(keys), _) => leg_keys(keys),
-                        (None, Keying::Zrtp) => LegKeys::Awaited,
-                        (None, Keying::Sdes(..)) => return Err(broken("no keys were made")),
-                    };
+                    let keys = terms.first_keys(keys)?;
                     self.terms = Some(terms);
                     let leg = self.leg(keys).ok_or_else(|| broken("nothing is agreed"))?;
                     Ok(Settled::Join(Box::new(leg)))
@@ -441,9 +444,7 @@ impl PhoneCall {
     pub(super) fn awaits_ack(&self) -> bool {
         matches!(self.state, State::AwaitAnswer { .. } | State::Talking { acknowledged: false, .. })
     }
-}
 
-impl PhoneCall {
     /// Reads an offer, has it judged, agrees on keys: new contexts, or `None` where those in use go on, or ZRTP makes them.
     fn agree(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(Terms, Option<Keys>), Declined> {
         let Offer { audio, layout } = Offer::read(&description(body)?).map_err(|error| Declined {
@@ -550,10 +551,6 @@ fn broken(what: &str) -> Declined {
         hint: "This is a defect of the gateway; please report it".to_owned(),
         rule: None,
     }
-}
-
-fn leg_keys(keys: Keys) -> LegKeys {
-    LegKeys::Agreed { protector: Box::new(keys.protector), unprotector: Box::new(keys.unprotector) }
 }
 
 fn sound_codec(codec: sdp::Codec) -> audio::Codec {

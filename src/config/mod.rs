@@ -16,6 +16,7 @@ pub use date::Date;
 pub use room::{GroupCredentials, Room};
 pub use service::{Log, LogFormat, LogLevel, Media};
 
+use crate::policy::MediaLevel;
 use crate::secret::Secret;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -130,9 +131,9 @@ impl Config {
         let rooms = room::read(room, &file, &accounts, files)?;
         // a call needs the higher of what its account and its room demand
         for account in &mut accounts {
-            let of_room = rooms.iter().find(|room| room.account == account.address);
-            let demanded = of_room.and_then(|room| room.media_minimum).unwrap_or(account.rules.media_minimum);
-            account.rules.media_minimum = account.rules.media_minimum.max(demanded);
+            let of_room =
+                rooms.iter().filter(|room| room.account == account.address).filter_map(|room| room.media_minimum);
+            account.rules.media_minimum = of_room.fold(account.rules.media_minimum, MediaLevel::max);
         }
         let media = service::media(top.section("media", "[media]", service::MEDIA_KEYS)?)?;
         let store_directory = match top.section("store", "[store]", &["directory"])? {

@@ -8,8 +8,8 @@
 
 use super::strength_of;
 use crate::policy::{
-    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, UnconfirmedKeyFacts,
-    ZrtpOutcome, judge,
+    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, SuiteStrength,
+    UnconfirmedKeyFacts, ZrtpOutcome, judge,
 };
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Sealed, Suite, Unprotector};
@@ -92,37 +92,13 @@ pub struct Zrtp {
     met: bool,
 }
 
-/// How an exchange ends without keys.
-#[derive(Clone, Copy)]
-enum BadEnd {
-    Failed,
-    Unanswered,
-}
-
-/// The engine draws for many purposes; the system's randomness is good for all.
-struct Source(Box<dyn Random>);
-
-impl zrtp_proto::Random for Source {
-    fn fill(&mut self, _purpose: zrtp_proto::Purpose, octets: &mut [u8]) {
-        self.0.fill(octets);
-    }
-}
-
-/// The engine's handle on the cache.
-struct Kept(Box<dyn Cache>);
-
-impl Cache for Kept {
-    fn lookup(&mut self, peer: &Zid) -> zrtp_proto::Lookup {
-        self.0.lookup(peer)
-    }
-}
-
 impl Zrtp {
     /// Sends nothing before [`Zrtp::start`].
     pub fn new(setup: ZrtpSetup) -> Self {
         let mut config = Config::new(setup.zid, setup.ssrc.0);
         config.client_id = CLIENT;
-        let engine = Engine::new(config, Source(setup.random), Kept(setup.cache));
+        let mut random = setup.random;
+        let engine = Engine::new(config, move |octets: &mut [u8]| random.fill(octets), setup.cache);
         Zrtp { call: setup.call, engine, announced: None, sending: None, suite: None, met: false }
     }
 
@@ -200,10 +176,10 @@ impl Zrtp {
                 Output::Secure(secure) => self.secure(rules, &secure).unwrap_or_else(Step::Over),
                 Output::Remember(remember) => Step::Remember(remember),
                 Output::Warning(warning) => Step::Warning(sentence(warning)),
-                Output::Unanswered => self.over(rules, BadEnd::Unanswered),
+                Output::Unanswered => self.over(rules, ZrtpOutcome::Unanswered),
                 Output::Failed(failure) => {
                     tracing::warn!(call = %self.call, ?failure, attack = is_attack(failure), "ZRTP failed");
-                    self.over(rules, BadEnd::Failed)
+                    self.over(rules, ZrtpOutcome::Failed)
                 }
                 Output::PeerFound(peer) => {
                     let client = String::from_utf8_lossy(&peer.client_id);
@@ -229,7 +205,7 @@ impl Zrtp {
     }
 
     fn secure(&mut self, rules: &Rules, secure: &Secure) -> Result<Step, Refusal> {
-        let Some(keys) = self.sending.take() else { return Ok(self.over(rules, BadEnd::Failed)) };
+        let Some(keys) = self.sending.take() else { return Ok(self.over(rules, ZrtpOutcome::Failed)) };
         let suite = suite(&keys);
         let outcome = if secure.verified { ZrtpOutcome::SecureVerified } else { ZrtpOutcome::Secure };
         let proof = self.judge(rules, outcome)?;
@@ -254,29 +230,22 @@ impl Zrtp {
 
     fn broken(&self, rules: &Rules, error: &KeyError) -> Step {
         tracing::error!(call = %self.call, %error, "the keys of ZRTP cannot be used");
-        self.over(rules, BadEnd::Failed)
+        self.over(rules, ZrtpOutcome::Failed)
     }
 
-    /// A bad end: policy says what it means.
-    fn over(&self, rules: &Rules, outcome: BadEnd) -> Step {
-        let outcome = match outcome {
-            BadEnd::Failed => ZrtpOutcome::Failed,
-            BadEnd::Unanswered => ZrtpOutcome::Unanswered,
-        };
-        match self.judge(rules, outcome) {
-            Err(refusal) => Step::Over(refusal),
-            // policy allows neither; if it did, there would still be no keys
-            Ok(_) => Step::Over(Refusal {
-                rule: Rule::ZrtpFailed,
-                reason: "ZRTP ended without keys".to_owned(),
-                hint: "This is a defect of the gateway; please report it".to_owned(),
-                sip_status: 488,
-            }),
-        }
+    /// An end without keys: policy says what it means, and whatever it says, the call cannot go on.
+    fn over(&self, rules: &Rules, outcome: ZrtpOutcome) -> Step {
+        let refusal = self.judge(rules, outcome).err();
+        Step::Over(refusal.unwrap_or_else(|| Refusal {
+            rule: Rule::ZrtpFailed,
+            reason: "ZRTP ended without keys".to_owned(),
+            hint: "This is a defect of the gateway; please report it".to_owned(),
+            sip_status: 488,
+        }))
     }
 
     fn judge(&self, rules: &Rules, outcome: ZrtpOutcome) -> Result<MayKey, Refusal> {
-        let suite = self.suite.map_or(crate::policy::SuiteStrength::Unknown, strength_of);
+        let suite = self.suite.map_or(SuiteStrength::Unknown, strength_of);
         let facts = KeyFacts {
             call: self.call,
             signalling: SignallingLevel::Clear, // nothing here rests on the signalling

@@ -288,7 +288,7 @@ impl Leg {
 
     /// The group's permissions may have changed. Being allowed to speak anew ends being muted.
     pub(super) fn note_permissions(&mut self) -> Option<Notice> {
-        let may = self.link.may_present()?;
+        let may = self.link.may("present")?;
         let could = std::mem::replace(&mut self.may_present, may);
         self.muted &= could || !may;
         let told = self.answered && could && !may;

@@ -210,14 +210,6 @@ impl Link {
         &self.known_as
     }
 
-    /// Whether the group lets the client speak; `None` while that is not known.
-    pub(super) fn may_present(&self) -> Option<bool> {
-        match &self.state {
-            State::Up { client, joined: Some(_), .. } => Some(client.may_present()),
-            _ => None,
-        }
-    }
-
     /// Whether the group lets the client do this; `None` while that is not known.
     pub(super) fn may(&self, wanted: &str) -> Option<bool> {
         match &self.state {

@@ -105,8 +105,6 @@ pub struct RoomReport {
     pub legs: Vec<LegReport>,
     /// Streams of other participants.
     pub streams: usize,
-    /// Whether the gateway may write into the chat; `None` while it is not in the group.
-    pub may_write: Option<bool>,
 }
 
 /// The machine.
@@ -289,7 +287,6 @@ impl Room {
             listener: self.listener.as_ref().map(Link::report),
             legs: self.legs.values().map(|leg| leg.report()).collect(),
             streams: self.hearing.streams(),
-            may_write: self.listener.as_ref().and_then(|link| link.may("message")),
         }
     }
 
@@ -437,7 +434,8 @@ impl Room {
     }
 
     fn write(&mut self, now: Instant, to: Option<&str>, text: &str) {
-        if let Some(client) = self.listener.as_mut().and_then(Link::client).filter(|client| client.may("message")) {
+        let listener = self.listener.as_mut().filter(|link| link.may("message") == Some(true));
+        if let Some(client) = listener.and_then(Link::client) {
             client.chat(now, to, text);
         }
     }

@@ -18,10 +18,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 #![allow(clippy::print_stdout, reason = "and tell what it compared")]
 
-use galene_sips::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};
+#[path = "../../../tests/proof/mod.rs"]
+mod proof;
+
 use galene_sips::secret::Secret;
 use galene_sips::srtp::{MasterKey, Protector, Rejected, RtpOut, Suite, Unprotector};
-use galene_sips::units::{CallNumber, Ssrc};
+use galene_sips::units::Ssrc;
+use proof::proof;
 use webrtc_srtp::context::Context;
 use webrtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use webrtc_srtp::protection_profile::ProtectionProfile;
@@ -70,17 +73,6 @@ fn profile(suite: Suite) -> ProtectionProfile {
         Suite::Aes256CmHmacSha1_32 => ProtectionProfile::Aes256CmHmacSha1_32,
         Suite::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
     }
-}
-
-fn proof() -> MayKey {
-    let facts = KeyFacts {
-        call: CallNumber(1),
-        signalling: SignallingLevel::Verified,
-        method: KeyingMethod::Sdes,
-        suite: SuiteStrength::Full,
-        current: None,
-    };
-    judge(&Rules::strict("alice@sip.example.org"), &facts).allowed().unwrap()
 }
 
 /// What was compared.

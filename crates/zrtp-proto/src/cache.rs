@@ -23,6 +23,21 @@ pub struct Retained {
     pub lifetime: Lifetime,
 }
 
+impl CacheEntry {
+    /// A second copy, its secrets wiped on their own.
+    pub fn duplicate(&self) -> Self {
+        let [rs1, rs2] = [&self.rs1, &self.rs2].map(|kept| kept.as_ref().map(Retained::duplicate));
+        CacheEntry { rs1, rs2, verified: self.verified }
+    }
+}
+
+impl Retained {
+    /// A second copy, its secret wiped on its own.
+    pub fn duplicate(&self) -> Self {
+        Retained { secret: self.secret.duplicate(), lifetime: self.lifetime }
+    }
+}
+
 /// How long a secret is good, in seconds (§4.9). `Lifetime(0)` is over: such a secret is not used and is not missed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Lifetime(pub u32);
@@ -54,6 +69,12 @@ pub trait Cache: Send {
     /// engines until this one has said [`Output::Secure`](crate::Output::Secure) or [`Output::Failed`](crate::Output::Failed)
     /// or is dropped.
     fn lookup(&mut self, peer: &Zid) -> Lookup;
+}
+
+impl<C: Cache + ?Sized> Cache for Box<C> {
+    fn lookup(&mut self, peer: &Zid) -> Lookup {
+        (**self).lookup(peer)
+    }
 }
 
 /// No cache at all (§4.9.1). Set [`Config::lifetime`](crate::Config::lifetime) to [`Lifetime::NONE`] with it.

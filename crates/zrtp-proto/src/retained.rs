@@ -99,18 +99,18 @@ impl Known {
 
     /// The entry as it was, with flag V cleared: what remains when the SAS of this exchange was found different (§7.1).
     pub(crate) fn unverified(&self) -> CacheEntry {
-        CacheEntry { rs1: copy(&self.rs1), rs2: copy(&self.rs2), verified: false }
+        CacheEntry {
+            rs1: self.rs1.as_ref().map(Retained::duplicate),
+            rs2: self.rs2.as_ref().map(Retained::duplicate),
+            verified: false,
+        }
     }
 
     /// The entry after this exchange: "discards their old rs2 and copies their old rs1 to rs2" (§4.6.1).
     pub(crate) fn updated(&self, new: &Secret, lifetime: Lifetime, verified: bool) -> CacheEntry {
         let rs1 = Some(Retained { secret: new.duplicate(), lifetime });
-        CacheEntry { rs1, rs2: copy(&self.rs1), verified }
+        CacheEntry { rs1, rs2: self.rs1.as_ref().map(Retained::duplicate), verified }
     }
-}
-
-fn copy(retained: &Option<Retained>) -> Option<Retained> {
-    retained.as_ref().map(|rs| Retained { secret: rs.secret.duplicate(), lifetime: rs.lifetime })
 }
 
 fn null() -> Secret {

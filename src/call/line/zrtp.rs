@@ -5,7 +5,7 @@
 use super::{Line, Output};
 use crate::keying::{Secured, Step, Zrtp};
 use crate::peers::{Verification, Verifier};
-use crate::policy::{Refusal, ZrtpOutcome};
+use crate::policy::{Refusal, Rules, ZrtpOutcome};
 use crate::room::LegOrder;
 use crate::units::CallNumber;
 use std::net::SocketAddr;
@@ -15,24 +15,22 @@ use std::time::Instant;
 impl Line {
     /// The phone can be reached, or more surely than before: Hellos begin, or begin anew.
     pub(super) fn start_zrtp(&mut self, now: Instant, number: CallNumber) {
-        self.with_zrtp(now, number, |zrtp| zrtp.start(now));
+        self.with_zrtp(now, number, |zrtp, _| zrtp.start(now));
+        self.pump_zrtp(now, number);
     }
 
     /// A ZRTP packet on the call's port, from anybody.
     pub(super) fn zrtp_packet(&mut self, now: Instant, number: CallNumber, from: SocketAddr, packet: &[u8]) {
-        let mut bound = false;
-        self.with_zrtp(now, number, |zrtp| {
-            bound = zrtp.packet(now, packet);
-        });
-        if bound {
-            self.outputs.push_back(Output::Order(number, LegOrder::Address(from)));
+        let is_bound = self.with_zrtp(now, number, |zrtp, _| zrtp.packet(now, packet));
+        if is_bound == Some(true) {
+            self.order(number, LegOrder::Address(from));
         }
         self.pump_zrtp(now, number);
     }
 
     /// The phone has sent an authentic packet.
     pub(super) fn proved(&mut self, now: Instant, number: CallNumber) {
-        self.with_zrtp(now, number, |zrtp| zrtp.heard(now));
+        self.with_zrtp(now, number, |zrtp, _| zrtp.heard(now));
         self.pump_zrtp(now, number);
     }
 
@@ -73,7 +71,7 @@ impl Line {
         let due = |zrtp: &Zrtp| zrtp.wake().is_some_and(|at| at <= now);
         let calls = self.calls.values().filter(|call| call.zrtp.as_ref().is_some_and(due)).map(|call| call.number);
         for number in calls.collect::<Vec<_>>() {
-            self.with_zrtp(now, number, |zrtp| zrtp.handle_timeout(now));
+            self.with_zrtp(now, number, |zrtp, _| zrtp.handle_timeout(now));
             self.pump_zrtp(now, number);
         }
     }
@@ -84,15 +82,11 @@ impl Line {
 
     /// Does what the call's ZRTP wants, in its order.
     pub(super) fn pump_zrtp(&mut self, now: Instant, number: CallNumber) {
-        loop {
-            let mut next = None;
-            let rules = self.config.rules.clone();
-            self.with_zrtp(now, number, |zrtp| next = zrtp.poll(&rules));
-            match next {
-                None => return,
-                Some(Step::Send(packet)) => self.order(number, LegOrder::Send(packet)),
-                Some(Step::Receive(unprotector)) => self.order(number, LegOrder::Receive(unprotector)),
-                Some(Step::Remember(remember)) => {
+        while let Some(step) = self.with_zrtp(now, number, |zrtp, rules| zrtp.poll(rules)).flatten() {
+            match step {
+                Step::Send(packet) => self.order(number, LegOrder::Send(packet)),
+                Step::Receive(unprotector) => self.order(number, LegOrder::Receive(unprotector)),
+                Step::Remember(remember) => {
                     let clock = self.config.zrtp.clock;
                     let Some(call) = self.calls.get_mut(&number) else { return };
                     let person = call.judged_by.take();
@@ -100,13 +94,13 @@ impl Line {
                         self.outputs.push_back(Output::Keep(cache.remember(remember, person, clock.unix(now))));
                     }
                 }
-                Some(Step::Warning(sentence)) => tracing::warn!(call = %number, "{sentence}"),
-                Some(Step::Secure(secured, protector)) => {
+                Step::Warning(sentence) => tracing::warn!(call = %number, "{sentence}"),
+                Step::Secure(secured, protector) => {
                     self.secured(number, *secured);
                     self.order(number, LegOrder::Speak(protector));
                     self.tell_secured(now, number);
                 }
-                Some(Step::Over(refusal)) => return self.insecure(now, number, &refusal),
+                Step::Over(refusal) => return self.insecure(now, number, &refusal),
             }
         }
     }
@@ -119,7 +113,7 @@ impl Line {
         tracing::info!(
             call = %number, level = secured.level.as_str(), suite = secured.suite.as_str(),
             key_agreement = secured.key_agreement, sas = secured.sas, verified = secured.verified,
-            new_device = secured.first_contact, cache_mismatch = secured.cache_mismatch, zid = %secured.zid, "ZRTP is secure"
+            first_contact = secured.first_contact, cache_mismatch = secured.cache_mismatch, zid = %secured.zid, "ZRTP is secure"
         );
         if let Some(call) = self.calls.get_mut(&number) {
             if let Some(cache) = &call.cache {
@@ -139,11 +133,19 @@ impl Line {
         self.end_and_leave(now, number, refusal.sip_status, &why);
     }
 
-    fn with_zrtp(&mut self, now: Instant, number: CallNumber, step: impl FnOnce(&mut Zrtp)) {
-        let Some(zrtp) = self.calls.get_mut(&number).and_then(|call| call.zrtp.as_mut()) else { return };
-        if catch_unwind(AssertUnwindSafe(|| step(zrtp))).is_err() {
+    /// Runs one step of a call's ZRTP, if it has one, so that a panic in it ends that call alone.
+    fn with_zrtp<T>(
+        &mut self,
+        now: Instant,
+        number: CallNumber,
+        step: impl FnOnce(&mut Zrtp, &Rules) -> T,
+    ) -> Option<T> {
+        let (zrtp, rules) = (self.calls.get_mut(&number)?.zrtp.as_mut()?, &self.config.rules);
+        let done = catch_unwind(AssertUnwindSafe(|| step(zrtp, rules))).ok();
+        if done.is_none() {
             tracing::error!(call = %number, "ZRTP panicked; the call ends");
             self.end_and_leave(now, number, 500, "a defect of the gateway");
         }
+        done
     }
 }

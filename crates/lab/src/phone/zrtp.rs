@@ -9,7 +9,7 @@ use galene_sips::units::{CallNumber, Random, Ssrc};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use zrtp_proto::{Cache, CacheEntry, HelloHash, Lookup, Remember, Retained, Zid};
+use zrtp_proto::{Cache, CacheEntry, HelloHash, Lookup, Remember, Zid};
 
 /// A phone's ZRTP identifier and what it remembers of others. Every clone is the same memory: give it to a second call, or
 /// to another phone, and the other side meets a device that it knows. One call at a time.
@@ -52,16 +52,7 @@ impl ZrtpMemory {
 
 impl Cache for ZrtpMemory {
     fn lookup(&mut self, peer: &Zid) -> Lookup {
-        self.kept().peers.get(peer).map_or(Lookup::Unknown, |entry| Lookup::Known(copy(entry)))
-    }
-}
-
-fn copy(entry: &CacheEntry) -> CacheEntry {
-    let retained = |kept: &Retained| Retained { secret: kept.secret.duplicate(), lifetime: kept.lifetime };
-    CacheEntry {
-        rs1: entry.rs1.as_ref().map(retained),
-        rs2: entry.rs2.as_ref().map(retained),
-        verified: entry.verified,
+        self.kept().peers.get(peer).map_or(Lookup::Unknown, |entry| Lookup::Known(entry.duplicate()))
     }
 }
 

@@ -47,6 +47,17 @@ pub struct PhoneSettings {
     pub late_offer: bool,
 }
 
+impl PhoneSettings {
+    /// Mandatory SRTP with Opus; it calls, with an offer.
+    pub const SRTP: PhoneSettings = PhoneSettings {
+        encryption: Encryption::Srtp,
+        mandatory: true,
+        codec: PhoneCodec::Opus,
+        answers: false,
+        late_offer: false,
+    };
+}
+
 impl Rig {
     /// An empty scene.
     ///

@@ -9,8 +9,8 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use zrtp_proto::{
-    Cache, CacheEntry, Config, Engine, Failure, HelloHash, Lookup, Output, Receipt, Remember, Retained, Secure,
-    SrtpKeys, Warning, Zid,
+    Cache, CacheEntry, Config, Engine, Failure, HelloHash, Lookup, Output, Receipt, Remember, Secure, SrtpKeys,
+    Warning, Zid,
 };
 
 /// An exchange to be made. Change what you need of [`Call::new`].
@@ -287,7 +287,7 @@ impl Memory {
     }
 
     pub(crate) fn backup(&self) -> Entries {
-        self.0.lock().unwrap().iter().map(|(zid, entry)| (*zid, copy(entry))).collect()
+        self.0.lock().unwrap().iter().map(|(zid, entry)| (*zid, entry.duplicate())).collect()
     }
 
     pub(crate) fn restore(&self, entries: Entries) {
@@ -298,11 +298,9 @@ impl Memory {
 impl Cache for Memory {
     fn lookup(&mut self, peer: &Zid) -> Lookup {
         let entries = self.0.lock().unwrap();
-        entries.iter().find(|(zid, _)| zid == peer).map_or(Lookup::Unknown, |(_, entry)| Lookup::Known(copy(entry)))
+        entries
+            .iter()
+            .find(|(zid, _)| zid == peer)
+            .map_or(Lookup::Unknown, |(_, entry)| Lookup::Known(entry.duplicate()))
     }
-}
-
-fn copy(entry: &CacheEntry) -> CacheEntry {
-    let copy = |retained: &Retained| Retained { secret: retained.secret.duplicate(), lifetime: retained.lifetime };
-    CacheEntry { rs1: entry.rs1.as_ref().map(copy), rs2: entry.rs2.as_ref().map(copy), verified: entry.verified }
 }

@@ -65,17 +65,11 @@ impl Memory {
     }
 }
 
-fn copy(rs: &Option<Retained>) -> Option<Retained> {
-    rs.as_ref().map(|rs| Retained { secret: rs.secret.duplicate(), lifetime: rs.lifetime })
-}
-
 impl Cache for Memory {
     fn lookup(&mut self, peer: &Zid) -> Lookup {
         match self.0.lock().unwrap().get(peer) {
             None => Lookup::Unknown,
-            Some(entry) => {
-                Lookup::Known(CacheEntry { rs1: copy(&entry.rs1), rs2: copy(&entry.rs2), verified: entry.verified })
-            }
+            Some(entry) => Lookup::Known(entry.duplicate()),
         }
     }
 }
