@@ -2,6 +2,10 @@
 //!
 //! Nothing here knows a protocol. Time is `std::time::Instant`, always passed in as `now`.
 
+mod date;
+
+pub use date::Date;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,6 +90,11 @@ impl WallClock {
     /// `now` in whole seconds since 1970.
     pub fn unix(self, now: Instant) -> UnixTime {
         UnixTime((self.since_1970 + now.saturating_duration_since(self.at)).as_secs())
+    }
+
+    /// The day of `now`, in UTC.
+    pub fn day(self, now: Instant) -> Date {
+        Date::from_unix_days(u32::try_from(self.unix(now).0 / 86_400).unwrap_or(u32::MAX))
     }
 
     /// `now` in NTP's 32.32 bits since 1900 (RFC 3550 §4).

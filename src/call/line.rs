@@ -3,16 +3,18 @@
 //! In: bytes and state of the TLS connection, events of the room. Out: [`Output`]s. A connection is used only with the
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
+mod exceptions;
 mod people;
 mod zrtp;
 
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
 use crate::keying::{Keys, Secured};
 use crate::peers::{Change as PeerChange, PeerBook};
-use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
+use crate::policy::{AccountRules, Exception, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
 use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
+use crate::srtp::Suite;
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
-use crate::units::{CallNumber, CallNumbers, Random, WallClock};
+use crate::units::{CallNumber, CallNumbers, Date, Random, WallClock};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +29,8 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
 pub struct LineConfig {
     /// The account, as `user@domain`.
     pub account: String,
-    /// What it demands.
-    pub rules: Rules,
+    /// What it demands, with its exceptions: none of those counts before [`Line::begin_day`].
+    pub rules: AccountRules,
     /// More calls than this are answered 486.
     pub most_calls: usize,
     /// For ZRTP.
@@ -100,6 +102,8 @@ pub struct CallReport {
     pub duration: Duration,
     /// Its sound; `None` while the phone has not answered our offer.
     pub sound: Option<SoundReport>,
+    /// The exceptions that it rests on.
+    pub exceptions: Vec<Arc<Exception>>,
 }
 
 /// The sound of a call, as it was agreed.
@@ -107,9 +111,9 @@ pub struct CallReport {
 pub struct SoundReport {
     /// What protects it; `None` while ZRTP has not ended: then no sound runs.
     pub level: Option<MediaLevel>,
-    /// How its keys are agreed on: `sdes` or `zrtp`.
+    /// How its keys are agreed on: `sdes`, `zrtp`, or `none` where it is clear.
     pub method: &'static str,
-    /// The SRTP suite, as far as it is agreed.
+    /// The SRTP suite, as far as there is one.
     pub suite: &'static str,
     /// The codec.
     pub codec: &'static str,
@@ -130,15 +134,24 @@ pub struct LineReport {
     pub registered: bool,
     /// Its calls.
     pub calls: Vec<CallReport>,
+    /// Its exceptions in force.
+    pub exceptions: Vec<Arc<Exception>>,
+    /// Which day it is.
+    pub today: Option<Date>,
 }
 
 /// The machine.
 pub struct Line {
     config: LineConfig,
+    /// The rules of today: those of the account, with the exceptions in force.
+    rules: Arc<Rules>,
+    today: Option<Date>,
     agent: Agent,
     random: Box<dyn Random>,
     numbers: CallNumbers,
     signalling: Option<SignallingLevel>,
+    /// What the connection rests on.
+    signalling_exception: Option<Arc<Exception>>,
     calls: BTreeMap<CallNumber, PhoneCall>,
     registration: Result<Instant, String>,
     outputs: VecDeque<Output>,
@@ -155,11 +168,14 @@ impl Line {
     /// A line without a connection.
     pub fn new(config: LineConfig, agent: Agent, numbers: CallNumbers, random: Box<dyn Random>) -> Self {
         Line {
+            rules: Arc::new(config.rules.without_exceptions()),
+            today: None,
             config,
             agent,
             random,
             numbers,
             signalling: None,
+            signalling_exception: None,
             calls: BTreeMap::new(),
             registration: Err("not connected yet".to_owned()),
             outputs: VecDeque::new(),
@@ -173,6 +189,7 @@ impl Line {
     /// A TLS connection is up, and policy admitted it.
     pub fn flow_up(&mut self, now: Instant, local: SocketAddr, proof: MayAuthenticate) {
         self.signalling = Some(proof.level());
+        self.signalling_exception = proof.exception().map(Arc::clone);
         self.agent.flow_up(now, local, proof);
         self.pump(now);
     }
@@ -297,7 +314,9 @@ impl Line {
                 Ok(_) => "registered".to_owned(),
                 Err(why) => why.clone(),
             },
-            calls: self.calls.values().map(|call| report(call, now)).collect(),
+            calls: self.calls.values().map(|call| self.report_call(call, now)).collect(),
+            exceptions: self.rules.exceptions.iter().map(Arc::clone).collect(),
+            today: self.today,
         }
     }
 
@@ -362,8 +381,9 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
         let number = self.numbers.next_number();
+        let (rules, others) = (Arc::clone(&self.rules), self.strongest_but(None));
         let mut judging =
-            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let judged = catch_unwind(AssertUnwindSafe(|| PhoneCall::incoming(number, dialog, key, request, &mut judging)));
         match judged {
             Ok(Ok(call)) => {
@@ -399,8 +419,9 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
         }
         let number = call.number;
+        let (rules, others) = (Arc::clone(&call.rules), None); // whoever came later, a call goes on as it is
         let mut judging =
-            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let changed = catch_unwind(AssertUnwindSafe(|| match request.body.is_empty() {
             // an INVITE without an offer wants one of ours
             true => call.offer_again(&mut judging).map(|offer| (offer, None)),
@@ -428,10 +449,11 @@ impl Line {
     /// The ACK of a 200, perhaps with the answer to an offer of ours.
     fn acknowledged(&mut self, now: Instant, dialog: DialogId, answer: Option<&[u8]>) {
         let Some(signalling) = self.signalling else { return };
+        let others = self.strongest_but(Some(dialog));
         let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
-        let number = call.number;
+        let (number, rules) = (call.number, Arc::clone(&call.rules));
         let mut judging =
-            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
             Ok(None) => self.start_zrtp(now, number),
             Ok(Some(Ok(Settled::Join(setup)))) => {
@@ -474,7 +496,7 @@ impl Line {
         if let Some((invite, body)) = answer {
             self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
-        self.tell_sdes(number);
+        self.tell_joined(number);
         self.start_zrtp(now, number);
     }
 
@@ -516,15 +538,18 @@ impl Line {
     }
 }
 
-/// Logs what was agreed on, once it is.
+/// Logs what was agreed on, once it is, and what it rests on.
 fn agreed(call: &PhoneCall) {
+    if let Some(exception) = call.exception() {
+        exceptions::warn_of(exception, call.number, "the sound of this call is allowed by an exception only");
+    }
     if let Some(SoundReport { level, method, suite, codec, .. }) = sound(call) {
         let level = level.map_or("none yet", MediaLevel::as_str);
         tracing::info!(call = %call.number, level, method, suite, codec, "agreed, joining the group");
     }
 }
 
-fn report(call: &PhoneCall, now: Instant) -> CallReport {
+fn report(call: &PhoneCall, signalling: Option<&Arc<Exception>>, now: Instant) -> CallReport {
     let holds = call.terms.as_ref().is_some_and(|terms| !terms.direction().to_phone);
     let (state, since) = match call.state {
         State::AwaitPorts { .. } | State::AwaitRoom { .. } => ("joining", now),
@@ -540,6 +565,7 @@ fn report(call: &PhoneCall, now: Instant) -> CallReport {
         state,
         duration: now.saturating_duration_since(since),
         sound: sound(call),
+        exceptions: call.exception().into_iter().chain(signalling).map(Arc::clone).collect(),
     }
 }
 
@@ -548,8 +574,8 @@ fn sound(call: &PhoneCall) -> Option<SoundReport> {
     let protection = call.protection();
     Some(SoundReport {
         level: protection.map(|(level, _)| level),
-        method: if call.zrtp.is_some() { "zrtp" } else { "sdes" },
-        suite: protection.map_or("", |(_, suite)| suite.as_str()),
+        method: call.method(),
+        suite: protection.and_then(|(_, suite)| suite).map_or("", Suite::as_str),
         codec: terms.codec.codec.as_str(),
         new_device: call.is_new_device(),
         zrtp: call.secured.clone(),

@@ -8,6 +8,9 @@ use crate::units::CallNumber;
 /// Longest claimed name that is shown, in characters.
 const LONGEST_NAME: usize = 64;
 
+/// What the name of a clear call ends with: all that a name ever says about security.
+pub(super) const NOT_ENCRYPTED: &str = " (not encrypted)";
+
 /// Signs that only the gateway may use, because people read meaning into them.
 const OWN_SIGNS: &[char] = &['☎', '#', '🔒', '🔓', '🔐', '✓', '✔', '✅', '⚠'];
 

@@ -5,17 +5,21 @@
 //! both directions and for every description.
 
 use super::line::ZrtpIdentity;
-use super::name::{claimed_name, participant_name};
+use super::name::{NOT_ENCRYPTED, claimed_name, participant_name};
 use crate::audio;
-use crate::keying::{self, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
+use crate::keying::{self, Clear, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
 use crate::peers::{Caller, PeerCache, Verification};
-use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel, SuiteStrength};
+use crate::policy::{
+    self, Current, Exception, MediaLevel, OfferFacts, OfferedKeying, Refusal, Rule, Rules, SignallingLevel,
+    SuiteStrength,
+};
 use crate::room::{Direction, LegKeys, LegSetup, PhoneCodec, RemoteMedia};
 use crate::sdp::{self, Answer, AudioOffer, Layout, Local, Offer, OurAnswer, OurKeying, OurOffer, SessionDescription};
 use crate::sip::{DialogId, Request, TransactionKey};
 use crate::srtp::Suite;
 use crate::units::{CallNumber, Random, Ssrc};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where a call is.
@@ -83,9 +87,12 @@ impl From<KeyingError> for Declined {
 
 /// What descriptions are judged by, and where new keys come from.
 pub(super) struct Judging<'a> {
-    pub(super) rules: &'a Rules,
+    /// Those of today for a call that begins, and for ever those of that day for the call.
+    pub(super) rules: Arc<Rules>,
     /// The connection that brings the description.
     pub(super) signalling: SignallingLevel,
+    /// The strongest of the other calls in the room.
+    pub(super) others: Option<MediaLevel>,
     pub(super) random: &'a mut dyn Random,
     /// Who we are for ZRTP, and what it remembers.
     pub(super) zrtp: &'a ZrtpIdentity,
@@ -100,7 +107,17 @@ pub(super) struct Terms {
     remote: RemoteMedia,
     telephone_event: Option<u8>,
     keying: Keying,
+    /// Without which the sound would be refused.
+    exception: Option<Arc<Exception>>,
     layout: Layout,
+}
+
+/// What a description leads to.
+enum Made {
+    /// New contexts.
+    Keys(Box<Keys>),
+    /// None, for the first time.
+    Clear(Clear),
 }
 
 /// How the keys of a dialog are agreed on.
@@ -109,13 +126,16 @@ enum Keying {
     Sdes(Sdes, MediaLevel),
     /// By the call's [`Zrtp`].
     Zrtp,
+    /// There are none.
+    Clear,
 }
 
 impl Terms {
-    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, keying: Keying, layout: Layout) -> Self {
+    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, agreed: (Keying, Option<Arc<Exception>>), layout: Layout) -> Self {
+        let (keying, exception) = agreed;
         let remote = RemoteMedia { rtp: audio.remote_rtp, rtcp: audio.remote_rtcp, rtcp_mux: audio.rtcp_mux };
         let telephone_event = audio.telephone_event(codec.codec);
-        Terms { codec, direction: audio.direction, remote, telephone_event, keying, layout }
+        Terms { codec, direction: audio.direction, remote, telephone_event, keying, exception, layout }
     }
 
     /// Which way sound runs.
@@ -124,25 +144,35 @@ impl Terms {
     }
 
     /// What the leg begins with: the keys that came of the first description, or those that ZRTP will bring.
-    fn first_keys(&self, made: Option<Keys>) -> Result<LegKeys, Declined> {
+    fn first_keys(&self, made: Option<Made>) -> Result<LegKeys, Declined> {
         match (made, &self.keying) {
-            (Some(Keys { protector, unprotector, .. }), _) => {
+            (Some(Made::Keys(keys)), _) => {
+                let Keys { protector, unprotector, .. } = *keys;
                 Ok(LegKeys::Agreed { protector: Box::new(protector), unprotector: Box::new(unprotector) })
             }
+            (Some(Made::Clear(Clear { sender, receiver, .. })), _) => Ok(LegKeys::Clear(sender, receiver)),
             (None, Keying::Zrtp) => Ok(LegKeys::Awaited),
-            (None, Keying::Sdes(..)) => Err(broken("no keys were made")),
+            (None, Keying::Sdes(..) | Keying::Clear) => Err(broken("no keys were made")),
         }
+    }
+
+    fn is_clear(&self) -> bool {
+        matches!(self.keying, Keying::Clear | Keying::Sdes(_, MediaLevel::Clear))
     }
 
     fn sdes(&self) -> Option<&Sdes> {
         match &self.keying {
             Keying::Sdes(sdes, _) => Some(sdes),
-            Keying::Zrtp => None,
+            Keying::Zrtp | Keying::Clear => None,
         }
     }
 
-    fn change(&self, keys: Option<Keys>) -> Change {
-        Change { direction: self.direction(), remote: self.remote, keys: keys.map(Box::new) }
+    fn change(&self, made: Option<Made>) -> Change {
+        let keys = match made {
+            Some(Made::Keys(keys)) => Some(keys),
+            Some(Made::Clear(_)) | None => None,
+        };
+        Change { direction: self.direction(), remote: self.remote, keys }
     }
 
     fn answer(&self, keying: OurKeying, local: Local) -> String {
@@ -185,6 +215,8 @@ pub(super) struct PhoneCall {
     pub(super) number: CallNumber,
     pub(super) dialog: DialogId,
     pub(super) state: State,
+    /// The rules of the day on which it began: it goes on by them to its end.
+    pub(super) rules: Arc<Rules>,
     pub(super) peer: String,
     pub(super) participant: String,
     /// The caller, as he claims: what ZRTP's memory is bound to.
@@ -228,6 +260,7 @@ impl PhoneCall {
             number,
             dialog,
             state: State::AwaitPorts { invite, opening: Opening::Theirs(LegKeys::Awaited) },
+            rules: Arc::clone(&judging.rules),
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
             caller: from.as_ref().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri)),
@@ -247,7 +280,7 @@ impl PhoneCall {
             false => {
                 let (terms, keys) = call.agree(&request.body, judging)?;
                 let keys = terms.first_keys(keys)?;
-                call.terms = Some(terms);
+                call.agreed_first(terms);
                 Opening::Theirs(keys)
             }
         };
@@ -257,7 +290,8 @@ impl PhoneCall {
 
     /// What our first offer says about keys: in the form that the minimum asks for, and never in two.
     fn first_keying(&mut self, judging: &mut Judging<'_>) -> Result<OurKeying, Refusal> {
-        if judging.rules.media_minimum >= MediaLevel::Zrtp {
+        // keys in a description are worth nothing where anybody may have written it
+        if judging.rules.media_minimum >= MediaLevel::Zrtp || judging.signalling < SignallingLevel::Pinned {
             return Ok(OurKeying::Zrtp(self.zrtp(judging).hello_hash()));
         }
         let Judging { rules, signalling, random, .. } = judging;
@@ -281,6 +315,7 @@ impl PhoneCall {
         match &terms.keying {
             Keying::Sdes(sdes, _) => Some(OurKeying::Sdes(vec![sdes.ours()])),
             Keying::Zrtp => Some(OurKeying::Zrtp(self.zrtp.as_ref()?.hello_hash())),
+            Keying::Clear => Some(OurKeying::Clear),
         }
     }
 
@@ -288,6 +323,7 @@ impl PhoneCall {
     pub(super) fn current(&self) -> Option<Current> {
         match &self.terms.as_ref()?.keying {
             Keying::Sdes(sdes, level) => Some(Current { level: *level, suite: sdes.strength() }),
+            Keying::Clear => Some(Current { level: MediaLevel::Clear, suite: SuiteStrength::Forbidden }),
             Keying::Zrtp => Some(match &self.secured {
                 Some(secured) => Current { level: secured.level, suite: keying::strength_of(secured.suite) },
                 // agreed on, and nothing less may follow
@@ -303,11 +339,35 @@ impl PhoneCall {
     }
 
     /// The level and the SRTP suite of the sound; `None` while there is none.
-    pub(super) fn protection(&self) -> Option<(MediaLevel, Suite)> {
+    pub(super) fn protection(&self) -> Option<(MediaLevel, Option<Suite>)> {
         match &self.terms.as_ref()?.keying {
-            Keying::Sdes(sdes, level) => Some((*level, sdes.suite())),
-            Keying::Zrtp => self.secured.as_ref().map(|secured| (secured.level, secured.suite)),
+            Keying::Sdes(sdes, level) => Some((*level, Some(sdes.suite()))),
+            Keying::Zrtp => self.secured.as_ref().map(|secured| (secured.level, Some(secured.suite))),
+            Keying::Clear => Some((MediaLevel::Clear, None)),
         }
+    }
+
+    /// How its keys are agreed on.
+    pub(super) fn method(&self) -> &'static str {
+        match self.terms.as_ref().map(|terms| &terms.keying) {
+            Some(Keying::Sdes(..)) => "sdes",
+            Some(Keying::Zrtp) => "zrtp",
+            Some(Keying::Clear) | None => "none",
+        }
+    }
+
+    /// The exception without which its sound would be refused.
+    pub(super) fn exception(&self) -> Option<&Arc<Exception>> {
+        let of_terms = self.terms.as_ref().and_then(|terms| terms.exception.as_ref());
+        of_terms.or_else(|| self.secured.as_ref()?.exception.as_ref())
+    }
+
+    /// What was agreed on at first: from now on the phone has its name in the group.
+    fn agreed_first(&mut self, terms: Terms) {
+        if terms.is_clear() {
+            self.participant.push_str(NOT_ENCRYPTED);
+        }
+        self.terms = Some(terms);
     }
 
     /// The ports are open.
@@ -364,7 +424,7 @@ impl PhoneCall {
             return Err(broken("nothing is agreed"));
         };
         let keying = match &terms.keying {
-            Keying::Zrtp => self.keying(terms).ok_or_else(|| broken("ZRTP is gone"))?,
+            Keying::Zrtp | Keying::Clear => self.keying(terms).ok_or_else(|| broken("ZRTP is gone"))?,
             Keying::Sdes(sdes, _) => {
                 let Judging { rules, signalling, random, .. } = judging;
                 let current = self.current();
@@ -392,7 +452,7 @@ impl PhoneCall {
                 let State::AwaitAnswer { ours, .. } = std::mem::replace(&mut self.state, next) else { return None };
                 Some(self.accept(&ours, answer.unwrap_or_default(), judging).and_then(|(terms, keys)| {
                     let keys = terms.first_keys(keys)?;
-                    self.terms = Some(terms);
+                    self.agreed_first(terms);
                     let leg = self.leg(keys).ok_or_else(|| broken("nothing is agreed"))?;
                     Ok(Settled::Join(Box::new(leg)))
                 }))
@@ -446,7 +506,7 @@ impl PhoneCall {
     }
 
     /// Reads an offer, has it judged, agrees on keys: new contexts, or `None` where those in use go on, or ZRTP makes them.
-    fn agree(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(Terms, Option<Keys>), Declined> {
+    fn agree(&mut self, body: &[u8], judging: &mut Judging<'_>) -> Result<(Terms, Option<Made>), Declined> {
         let Offer { audio, layout } = Offer::read(&description(body)?).map_err(|error| Declined {
             status: 488,
             reason: error.to_string(),
@@ -460,11 +520,17 @@ impl PhoneCall {
         };
         if proof.level() >= MediaLevel::Zrtp {
             self.announced(&audio, judging)?;
-            return Ok((Terms::new(&audio, codec, Keying::Zrtp, layout), None));
+            return Ok((Terms::new(&audio, codec, (Keying::Zrtp, None), layout), None));
+        }
+        let exception = proof.exception().map(Arc::clone);
+        if keying::offered(&audio) == OfferedKeying::Clear {
+            let made = self.clear(&proof, judging)?;
+            return Ok((Terms::new(&audio, codec, (Keying::Clear, exception), layout), made));
         }
         let (level, before) = (proof.level(), self.terms.as_ref().and_then(Terms::sdes));
-        let agreed = Sdes::answer(before, &audio, proof, judging.rules, judging.random)?;
-        Ok((Terms::new(&audio, codec, Keying::Sdes(agreed.sdes, level), layout), agreed.keys))
+        let agreed = Sdes::answer(before, &audio, proof, &judging.rules, judging.random)?;
+        let keying = (Keying::Sdes(agreed.sdes, level), exception);
+        Ok((Terms::new(&audio, codec, keying, layout), agreed.keys.map(Box::new).map(Made::Keys)))
     }
 
     /// Reads the answer to an offer of ours, has it judged like an offer, takes its key.
@@ -473,7 +539,7 @@ impl PhoneCall {
         ours: &OurOffer,
         body: &[u8],
         judging: &mut Judging<'_>,
-    ) -> Result<(Terms, Option<Keys>), Declined> {
+    ) -> Result<(Terms, Option<Made>), Declined> {
         let unfit = |reason: String| Declined { status: 488, reason, hint: DOES_NOT_FIT.to_owned(), rule: None };
         if body.is_empty() {
             return Err(unfit("the phone acknowledged the gateway's offer without an answer".to_owned()));
@@ -482,19 +548,39 @@ impl PhoneCall {
         let audio = &answer.audio;
         let proof = self.judge(audio, judging)?;
         let codec = answer.codec(ours).map_err(|error| unfit(error.to_string()))?;
-        let OurKeying::Sdes(cryptos) = &ours.keying else {
-            self.announced(audio, judging)?;
-            return Ok((Terms::new(audio, codec, Keying::Zrtp, ours.layout.clone()), None));
+        let (exception, layout) = (proof.exception().map(Arc::clone), ours.layout.clone());
+        let cryptos = match &ours.keying {
+            OurKeying::Sdes(cryptos) => cryptos,
+            // an exception for clear sound does not turn what was to be ZRTP into it
+            OurKeying::Zrtp(_) if proof.level() < MediaLevel::Zrtp => {
+                return Err(unfit("the phone's answer does not take the ZRTP that was offered".to_owned()));
+            }
+            OurKeying::Zrtp(_) => {
+                self.announced(audio, judging)?;
+                return Ok((Terms::new(audio, codec, (Keying::Zrtp, None), layout), None));
+            }
+            OurKeying::Clear => {
+                let made = self.clear(&proof, judging)?;
+                return Ok((Terms::new(audio, codec, (Keying::Clear, exception), layout), made));
+            }
         };
         let (level, before) = (proof.level(), self.terms.as_ref().and_then(Terms::sdes));
-        let agreed = Sdes::accept(before, cryptos, audio, proof, judging.rules)?;
-        Ok((Terms::new(audio, codec, Keying::Sdes(agreed.sdes, level), ours.layout.clone()), agreed.keys))
+        let agreed = Sdes::accept(before, cryptos, audio, proof, &judging.rules)?;
+        let keying = (Keying::Sdes(agreed.sdes, level), exception);
+        Ok((Terms::new(audio, codec, keying, layout), agreed.keys.map(Box::new).map(Made::Keys)))
+    }
+
+    /// Clear sound begins, or goes on as it is.
+    fn clear(&self, proof: &policy::MayAnswer, judging: &Judging<'_>) -> Result<Option<Made>, Refusal> {
+        let goes_on = self.terms.as_ref().is_some_and(|terms| matches!(terms.keying, Keying::Clear));
+        let clear = Clear::new(proof, &judging.rules)?;
+        Ok((!goes_on).then_some(Made::Clear(clear)))
     }
 
     fn judge(&self, audio: &AudioOffer, judging: &Judging<'_>) -> Result<policy::MayAnswer, Refusal> {
-        let (call, signalling, current) = (self.number, judging.signalling, self.current());
-        let facts = OfferFacts { call, signalling, keying: keying::offered(audio), current };
-        policy::judge(judging.rules, &facts).allowed()
+        let (call, signalling, current, others) = (self.number, judging.signalling, self.current(), judging.others);
+        let facts = OfferFacts { call, signalling, keying: keying::offered(audio), current, others };
+        policy::judge(&judging.rules, &facts).allowed()
     }
 
     /// Binds ZRTP to the Hello that a description announces. A call has one exchange: another Hello would be another phone's.

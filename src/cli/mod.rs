@@ -6,8 +6,8 @@
 mod peers;
 mod show;
 
-use crate::io::admin::{self, AdminError, Calls, HungUp, Question, Status};
-use crate::io::files::{self, QuickStart};
+use crate::io::admin::{self, AdminError, Calls, HungUp, Question, ReloadOutcome, Reloaded, Status};
+use crate::io::files::{self, QuickStart, Source};
 use crate::io::run::{self, RunError};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -58,6 +58,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// Have the running program read its configuration again; calls go on (the same as SIGHUP)
+    Reload(Query),
     /// What is remembered of ZRTP phones: which are there, which are verified
     Peers(peers::Arguments),
 }
@@ -130,7 +132,7 @@ async fn execute(command: Command) -> ExitCode {
         },
         Command::Check { config } => match files::load(config.as_deref()) {
             Ok(config) => {
-                show::print(&show::configuration(&config));
+                show::print(&show::configuration(&config, files::today()));
                 ExitCode::SUCCESS
             }
             Err(error) => fail(CONFIG, &error.to_string()),
@@ -148,18 +150,38 @@ async fn execute(command: Command) -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Reload(query) => reload(&query).await,
         Command::Peers(arguments) => peers::execute(arguments).await,
     }
 }
 
 async fn run(arguments: Run) -> Result<(), RunError> {
-    let config = match (arguments.account, arguments.password_file, arguments.group_file) {
+    let (config, source) = match (arguments.account, arguments.password_file, arguments.group_file) {
         (Some(account), Some(password_file), Some(group_file)) => {
-            files::quick_start(&QuickStart { account, password_file, group_file })?
+            let quick = QuickStart { account, password_file, group_file };
+            (files::quick_start(&quick)?, Source::Quick(quick))
         }
-        _ => files::load(arguments.config.as_deref())?,
+        _ => (files::load(arguments.config.as_deref())?, Source::File(arguments.config)),
     };
-    run::run(config).await
+    run::run(config, source).await
+}
+
+async fn reload(query: &Query) -> ExitCode {
+    // a bad configuration is for the running program to complain of, unless even its socket cannot be read from it
+    let answer = match ask::<Reloaded>(query, &Question::Reload).await {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let code = match answer.outcome {
+        ReloadOutcome::Done => None,
+        ReloadOutcome::BadConfiguration => Some(CONFIG),
+        ReloadOutcome::NeedsRestart | ReloadOutcome::Failed => Some(FAILED),
+    };
+    let message = answer.message.clone();
+    if query.json || code.is_none() {
+        result(Ok(answer), query.json, |answer| answer.message.clone());
+    }
+    code.map_or(ExitCode::SUCCESS, |code| fail(code, &message))
 }
 
 async fn ask<A: for<'a> serde::Deserialize<'a>>(query: &Query, question: &Question) -> Result<A, ExitCode> {

@@ -1,8 +1,9 @@
 //! Answers for people.
 
-use crate::config::Config;
-use crate::io::admin::{Call, Calls, PeerAnswer, PeerOrder, PeerStatus, Peers, Status};
+use crate::config::{Config, Date};
+use crate::io::admin::{Call, Calls, ExceptionStatus, PeerAnswer, PeerOrder, PeerStatus, Peers, Status};
 use crate::io::files;
+use crate::policy::Exception;
 use crate::sip::printable;
 use std::io::Write as _;
 
@@ -16,8 +17,8 @@ pub(super) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "galene-sips: {message}");
 }
 
-/// What a configuration means.
-pub(super) fn configuration(config: &Config) -> String {
+/// What a configuration means today.
+pub(super) fn configuration(config: &Config, today: Date) -> String {
     let mut out = String::from("The configuration is good.\n");
     for account in &config.accounts {
         out += &format!(
@@ -31,14 +32,56 @@ pub(super) fn configuration(config: &Config) -> String {
             out += &format!("  calls go to  {}\n", group.unwrap_or_default());
         }
     }
-    out + "\nNo exception is in force: whatever is not encrypted is refused.\n"
+    out + &exceptions(config, today)
+}
+
+fn exceptions(config: &Config, today: Date) -> String {
+    let (mut in_force, mut over) = (String::new(), String::new());
+    for account in &config.accounts {
+        for exception in &account.exceptions {
+            let Exception { allow, reason, expires, accepted_by } = &**exception;
+            let (allow, address) = (allow.as_str(), &account.address);
+            if !exception.is_in_force(today) {
+                over += &format!("\nThe exception {allow} of {address} ended on {expires}: what it allowed is refused.\n");
+                continue;
+            }
+            let days = match exception.days_left(today) {
+                0 => "today is its last day".to_owned(),
+                1 => "1 day left".to_owned(),
+                days => format!("{days} days left"),
+            };
+            let meaning = exception.allow.meaning();
+            in_force += &format!(
+                "\n  {allow} for {address}: {meaning}.\n    Until {expires}, {days}. Accepted by {accepted_by}: {reason}\n"
+            );
+            if let Some(why) = account.account_rules().idle(exception.allow) {
+                in_force += &format!("    But {why}.\n");
+            }
+        }
+    }
+    match in_force.is_empty() {
+        true => over + "\nNo exception is in force: whatever is not encrypted is refused.\n",
+        false => format!("{over}\nEXCEPTIONS IN FORCE:\n{in_force}"),
+    }
+}
+
+/// An exception of a running program.
+fn exception(exception: &ExceptionStatus) -> String {
+    let days = if exception.days_left == 1 { "day" } else { "days" };
+    printable(&format!(
+        "EXCEPTION {} until {}, {} {days} left, accepted by {}: {}",
+        exception.allow, exception.expires, exception.days_left, exception.accepted_by, exception.reason
+    ))
 }
 
 pub(super) fn status(status: &Status) -> String {
     let mut out = format!("galene-sips {}\n", status.version);
     for account in &status.accounts {
         let tls = match &account.signalling {
-            Some(signalling) => format!("TLS {} {} ({})", signalling.tls, signalling.cipher, signalling.level),
+            Some(signalling) => {
+                let by = signalling.exception.as_ref().map_or_else(String::new, |by| format!(", by the exception {by}"));
+                format!("TLS {} {} ({}{by})", signalling.tls, signalling.cipher, signalling.level)
+            }
             None => "no connection".to_owned(),
         };
         out += &format!(
@@ -49,6 +92,9 @@ pub(super) fn status(status: &Status) -> String {
             account.galene,
             account.calls
         );
+        for one in &account.exceptions {
+            out += &format!("  {}\n", exception(one));
+        }
     }
     out
 }
@@ -65,6 +111,7 @@ fn call(call: &Call) -> String {
     let encrypted = match (media.level.as_str(), media.method.as_str()) {
         ("none", "zrtp") => "not secure yet, nothing is heard (ZRTP)".to_owned(),
         ("none", _) => "no sound agreed on yet".to_owned(),
+        ("clear", _) => "NOT ENCRYPTED: anyone on the way can listen".to_owned(),
         (_, "zrtp") => {
             let compared = if media.sas_verified { "compared" } else { "not compared" };
             let (code, agreement) = (media.sas.as_deref().unwrap_or(""), media.key_agreement.as_deref().unwrap_or(""));
@@ -82,8 +129,9 @@ fn call(call: &Call) -> String {
         }
         _ => format!("encrypted to the provider: {} ({})", media.suite, media.method.to_uppercase()),
     };
+    let exceptions: String = call.exceptions.iter().map(|one| format!("\n  {}", exception(one))).collect();
     format!(
-        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
+        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}{exceptions}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
         call.id,
         printable(&call.peer),
         call.room,
@@ -183,6 +231,7 @@ mod tests {
             codec: "opus".to_owned(),
             rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0, before_keys: 0 },
             galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
+            exceptions: Vec::new(),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use super::table::{At, Section};
 use super::{ConfigError, Files, one_line, secret_file};
-use crate::policy::{MediaLevel, Rules, SignallingLevel, ZrtpHash};
+use crate::policy::{AccountRules, Exception, MediaLevel, Rules, SignallingLevel, ZrtpHash};
 use crate::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub(super) const KEYS: &[&str] = &[
     "address",
@@ -52,6 +53,15 @@ pub struct Account {
     pub expires: u32,
     /// What policy is to demand.
     pub rules: Rules,
+    /// What was written down to be allowed for some time all the same.
+    pub exceptions: Vec<Arc<Exception>>,
+}
+
+impl Account {
+    /// Both together.
+    pub fn account_rules(&self) -> AccountRules {
+        AccountRules::new(self.rules.clone(), self.exceptions.clone())
+    }
 }
 
 /// `user@domain`.
@@ -204,12 +214,13 @@ fn read_one(section: &mut Section<'_>, short_tags: bool, files: &dyn Files) -> R
         realm,
         expires,
         rules: Rules {
-            account: address.to_string(),
             signalling,
             media_minimum: media_minimum(section)?.unwrap_or(MediaLevel::Srtp),
             short_tags,
             zrtp_hash: zrtp_hash(section)?,
+            ..Rules::strict(address.to_string())
         },
+        exceptions: Vec::new(),
         address,
     })
 }

@@ -2,17 +2,18 @@
 //!
 //! Pure over its text. Secrets come from the files that it names, through [`Files`], which `io` implements; they live in
 //! `Secret`s from there on. A key exists only if this version enforces it; any other is an error.
-//! There is no other way to weaken a rule than `[[policy.exception]]`, and this version honours none.
+//! There is no other way to weaken a rule than `[[policy.exception]]`.
 
 mod account;
-mod date;
+mod change;
 mod exception;
 mod room;
 mod service;
 mod table;
 
+pub use change::Changes;
 pub use account::{Account, AccountSecret, Address, Ha1Algorithm, OutboundProxy};
-pub use date::Date;
+pub use crate::units::Date;
 pub use room::{GroupCredentials, Room};
 pub use service::{Log, LogFormat, LogLevel, Media};
 
@@ -127,13 +128,14 @@ impl Config {
         if accounts.is_empty() {
             return Err(source.error(0, "there is no [[account]]", "Add one with address and password_file"));
         }
-        exception::check(exceptions, &accounts, today)?;
+        exception::read(exceptions, &mut accounts, today)?;
         let rooms = room::read(room, &file, &accounts, files)?;
         // a call needs the higher of what its account and its room demand
         for account in &mut accounts {
             let of_room =
                 rooms.iter().filter(|room| room.account == account.address).filter_map(|room| room.media_minimum);
-            account.rules.media_minimum = of_room.fold(account.rules.media_minimum, MediaLevel::max);
+            account.rules.room_minimum = of_room.max().unwrap_or(MediaLevel::Clear);
+            account.rules.media_minimum = account.rules.media_minimum.max(account.rules.room_minimum);
         }
         let media = service::media(top.section("media", "[media]", service::MEDIA_KEYS)?)?;
         let store_directory = match top.section("store", "[store]", &["directory"])? {

@@ -4,7 +4,7 @@
 //! misspelt key is the likeliest reason for a missing one.
 
 use super::ConfigError;
-use super::date::Date;
+use crate::units::Date;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use toml::Spanned;

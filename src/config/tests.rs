@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use super::*;
-use crate::policy::{MediaLevel, SignallingLevel};
+use crate::policy::{Downgrade, Exception, MediaLevel, SignallingLevel};
 use std::collections::HashMap;
 
 const TODAY: Date = Date { year: 2026, month: 11, day: 24 };
@@ -355,17 +355,55 @@ fn exception(replace: &str, by: &str) -> String {
 }
 
 #[test]
-fn an_exception_in_force_is_not_supported_and_stops_the_start() {
-    for allow in ["media-clear", "signalling-clear", "tls-unverified", "tls-wildcard-name", "digest-md5-over-clear"] {
-        fails(&exception("\"media-clear\"", &format!("\"{allow}\"<<")), &["not supported by this version", allow]);
+fn an_exception_is_kept_with_everything_that_was_written() {
+    for allow in Downgrade::ALL {
+        let config = parse(&exception("media-clear", allow.as_str())).unwrap();
+        let [exception] = config.accounts[0].exceptions.as_slice() else { panic!("one exception") };
+        let expected = Exception {
+            allow,
+            reason: "PBX without SRTP until March".to_owned(),
+            expires: Date { year: 2027, month: 2, day: 1 },
+            accepted_by: "ops@example.org".to_owned(),
+        };
+        assert_eq!(**exception, expected);
+        let rules = config.accounts[0].account_rules().on(TODAY);
+        assert!(rules.exceptions.iter().eq([exception]));
+        assert_eq!(rules.media_minimum, MediaLevel::Srtp, "what is demanded stays");
     }
-    // on its last day it is in force, on the next it is not
-    fails(
-        &exception("\"media-clear\"\n", "\"media-clear\"<<\n").replace("2027-02-01", "2026-11-24"),
-        &["not supported"],
+}
+
+#[test]
+fn an_exception_is_in_force_on_its_last_day_and_not_on_the_next() {
+    for (day, in_force) in [("2026-11-24", true), ("2026-11-23", false)] {
+        let config = parse(&exception("2027-02-01", day)).unwrap();
+        let rules = config.accounts[0].account_rules().on(TODAY);
+        assert_eq!(!rules.exceptions.is_empty(), in_force, "{day}");
+    }
+}
+
+#[test]
+fn what_this_version_cannot_allow_stops_the_start_as_long_as_it_would_be_in_force() {
+    for allow in ["signalling-clear", "digest-md5-over-clear"] {
+        fails(&exception("\"media-clear\"", &format!("\"{allow}\"<<")), &["not supported by this version", allow]);
+        let last = exception("\"media-clear\"", &format!("\"{allow}\"<<")).replace("2027-02-01", "2026-11-24");
+        fails(&last, &["not supported"]);
+        let over = exception("\"media-clear\"", &format!("\"{allow}\"")).replace("2027-02-01", "2026-11-23");
+        assert!(parse(&over).unwrap().accounts[0].exceptions.is_empty());
+    }
+}
+
+#[test]
+fn an_exception_belongs_to_one_account_and_what_a_room_has_written_is_known() {
+    let two = format!(
+        "[[account]]\naddress = \"bob@sip.example.org\"\n{PASSWORD}\n[[room]]\naccount = \"bob@sip.example.org\"\n{GROUP}\n\
+         media_minimum = \"srtp\"\n{}",
+        exception("media-clear", "media-clear")
     );
-    let expired = parse(&exception("2027-02-01", "2026-11-23")).unwrap();
-    assert_eq!(expired.accounts[0].rules.media_minimum, MediaLevel::Srtp, "it allows nothing any more");
+    let config = parse(&two).unwrap();
+    let exceptions: Vec<usize> = config.accounts.iter().map(|account| account.exceptions.len()).collect();
+    assert_eq!(exceptions, [0, 1]);
+    let written: Vec<MediaLevel> = config.accounts.iter().map(|account| account.rules.room_minimum).collect();
+    assert_eq!(written, [MediaLevel::Srtp, MediaLevel::Clear], "srtp is the default, and here it is written");
 }
 
 #[test]
@@ -384,10 +422,7 @@ fn an_incomplete_mistyped_or_long_exception_has_its_own_error() {
     fails(&exception("PBX without SRTP until March\"", "too short\"<<"), &["less than 10 characters"]);
     fails(&exception("PBX without SRTP until March\"", "          \"<<"), &["less than 10 characters"]);
     fails(&exception("2027-02-01", "2027-02-23<<"), &["91 days", "more than 90"]);
-    fails(
-        &exception("\"media-clear\"\n", "\"media-clear\"<<\n").replace("2027-02-01", "2027-02-22"),
-        &["not supported"],
-    );
+    assert!(parse(&exception("2027-02-01", "2027-02-22")).is_ok(), "90 days");
     fails(&exception("2027-02-01", "\"2027-02-01\"<<"), &["a date without quotes"]);
     fails(&exception("2027-02-01", "2027-02-01T00:00:00Z<<"), &["a date without quotes"]);
     fails(&exception("2027-02-01", "2027-02-31<<"), &["no valid TOML"]);

@@ -4,6 +4,7 @@
 //! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
 //! connection break may come from a caller, so that alone never keeps the account away for long.
 
+use super::files;
 use super::flow::Flow;
 use super::peers::PeerStore;
 use super::ports::{MediaSockets, PortPool};
@@ -12,8 +13,9 @@ use super::room::RoomMessage;
 use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::peers::Change;
-use crate::policy::{Connecting, Rules, Transport, judge};
+use crate::policy::{AccountRules, Connecting, Exception, SignallingLevel, Transport, Verdict, judge};
 use crate::room::RoomEvent;
+use crate::sip::digest::Password;
 use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
@@ -29,6 +31,9 @@ use tokio::time::sleep_until;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// How late the end of a day may be noticed.
+const DAY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where and how to connect.
 pub struct AccountSettings {
     /// The account, as `user@domain`.
@@ -41,8 +46,8 @@ pub struct AccountSettings {
     pub identity: SipIdentity,
     /// Who vouches for it.
     pub trust: Trust,
-    /// What the account demands.
-    pub rules: Rules,
+    /// What the account demands, with its exceptions.
+    pub rules: AccountRules,
     /// Where media ports are bound: one address a family.
     pub bind: Vec<IpAddr>,
     /// The phones of earlier calls.
@@ -57,6 +62,8 @@ pub enum AccountMessage {
     Report(oneshot::Sender<AccountReport>),
     /// End a call; tells whether there was one.
     HangUp(CallNumber, oneshot::Sender<bool>),
+    /// The configuration was read again: other settings, and another password if it is one.
+    Change(Box<AccountSettings>, Option<Password>),
     /// BYE to all, un-REGISTER, end.
     ShutDown,
 }
@@ -68,8 +75,18 @@ pub struct AccountReport {
     pub line: LineReport,
     /// The TLS connection, if there is one.
     pub tls: Option<TlsDescription>,
-    /// The level of its signalling: `verified` or `pinned`.
-    pub signalling: Option<&'static str>,
+    /// What its signalling is worth.
+    pub signalling: Option<SignallingLevel>,
+    /// The exception that it rests on.
+    pub exception: Option<Arc<Exception>>,
+}
+
+impl AccountSettings {
+    /// Whether a connection made by the others would be made by these.
+    fn connects_like(&self, other: &AccountSettings) -> bool {
+        (&self.host, self.port, &self.identity) == (&other.host, other.port, &other.identity)
+            && self.trust == other.trust
+    }
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<SipConnection, TlsError>> + Send>>;
@@ -162,19 +179,36 @@ pub async fn run(
         finished: false,
     };
     let mut buffer = vec![0u8; 16 * 1024];
+    task.begin_day();
     loop {
         task.carry_out().await;
         if task.finished {
             return;
         }
-        let wake = task.line.wake().unwrap_or_else(|| super::now() + Duration::from_secs(3600));
-        tokio::select! {
-            event = task.link.event(&mut buffer) => task.link_event(event, &buffer),
-            Some(event) = room_events.recv() => task.line.room_event(super::now(), event),
-            message = messages.recv(), if !task.shutting_down => task.message(message),
-            () = sleep_until(wake.into()) => task.line.handle_timeout(super::now()),
+        let latest = super::now() + DAY_PATIENCE;
+        let wake = task.line.wake().map_or(latest, |wake| wake.min(latest));
+        let happened = tokio::select! {
+            event = task.link.event(&mut buffer) => Happened::Link(event),
+            Some(event) = room_events.recv() => Happened::Room(event),
+            message = messages.recv(), if !task.shutting_down => Happened::Message(message),
+            () = sleep_until(wake.into()) => Happened::Time,
+        };
+        task.begin_day(); // whatever happened, it is judged by the rules of its day
+        match happened {
+            Happened::Link(event) => task.link_event(event, &buffer),
+            Happened::Room(event) => task.line.room_event(super::now(), event),
+            Happened::Message(message) => task.message(message),
+            Happened::Time => task.line.handle_timeout(super::now()),
         }
     }
+}
+
+/// What an account waits for.
+enum Happened {
+    Link(LinkEvent),
+    Room(RoomEvent),
+    Message(Option<AccountMessage>),
+    Time,
 }
 
 /// Looks for the provider: the host's addresses in turn. A refusal by policy ends the search, since it is about the
@@ -184,10 +218,11 @@ async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsErr
     let addresses =
         resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
     let mut trouble = unreachable("it has no address".to_owned());
+    let rules = settings.rules.on(files::today());
     for address in addresses {
         let allowed =
-            judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
-        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
+            judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &rules).await {
             Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
             decided => return decided,
         }
@@ -202,12 +237,14 @@ impl Task {
                 let _ = reply.send(AccountReport {
                     line: self.line.report(super::now()),
                     tls: self.link.up().map(|flow| flow.description.clone()),
-                    signalling: self.link.up().map(|flow| flow.signalling),
+                    signalling: self.link.up().map(|flow| flow.level),
+                    exception: self.link.up().and_then(|flow| flow.exception.clone()),
                 });
             }
             Some(AccountMessage::HangUp(call, reply)) => {
                 let _ = reply.send(self.line.hang_up(super::now(), call, "the administrator ended it"));
             }
+            Some(AccountMessage::Change(settings, password)) => self.change(*settings, password),
             Some(AccountMessage::ShutDown) | None => {
                 self.shutting_down = true;
                 self.line.shut_down(super::now());
@@ -215,6 +252,47 @@ impl Task {
                     self.end();
                 }
             }
+        }
+    }
+
+    fn begin_day(&mut self) {
+        if self.line.begin_day(files::today()) {
+            self.judge_again();
+        }
+    }
+
+    /// A connection that was good enough yesterday, or by the rules of before, need not be so now.
+    fn judge_again(&mut self) {
+        let Some(flow) = self.link.up() else { return };
+        if let Err(why) = self.still_allows(flow) {
+            self.close(&why);
+        }
+    }
+
+    fn still_allows(&self, flow: &Flow) -> Result<(), String> {
+        match judge(&self.settings.rules.on(files::today()), &flow.peer) {
+            Verdict::Allowed(proof) if (proof.level(), proof.exception()) == (flow.level, flow.exception.as_ref()) => {
+                Ok(())
+            }
+            Verdict::Allowed(_) => Err("what it rests on has changed, so it is judged anew".to_owned()),
+            Verdict::Refused(refusal) => Err(format!("{}. {}", refusal.reason, refusal.hint)),
+        }
+    }
+
+    /// The configuration was read again. Calls go on; a connection that the new settings do not want is closed.
+    fn change(&mut self, settings: AccountSettings, password: Option<Password>) {
+        let old = std::mem::replace(&mut self.settings, Arc::new(settings));
+        self.line.change_rules(self.settings.rules.clone());
+        if let Some(password) = password {
+            self.line.change_password(super::now(), password);
+        }
+        if self.settings.connects_like(&old) {
+            return self.judge_again();
+        }
+        self.close("the configuration names another server or other trust");
+        if matches!(self.link, Link::Waiting(_) | Link::Trying(_)) {
+            self.failures = 0;
+            self.link = Link::Waiting(super::now());
         }
     }
 
@@ -241,14 +319,26 @@ impl Task {
     fn connected(&mut self, connection: SipConnection) {
         match Flow::new(connection) {
             Ok((flow, proof)) => {
+                if let Err(why) = self.still_allows(&flow) {
+                    return self.retry(&why); // a day or a configuration has ended meanwhile
+                }
                 tracing::info!(
                     account = self.settings.account,
                     host = self.settings.host,
                     tls = flow.description.version,
                     cipher = flow.description.cipher,
-                    signalling = flow.signalling,
+                    signalling = flow.level.as_str(),
                     "connected to the provider"
                 );
+                if let Some(exception) = &flow.exception {
+                    tracing::warn!(
+                        account = self.settings.account,
+                        allow = exception.allow.as_str(),
+                        reason = exception.reason,
+                        expires = %exception.expires,
+                        "this connection is allowed by an exception only"
+                    );
+                }
                 let (since, local) = (flow.since, flow.local);
                 self.link = Link::Up(flow);
                 self.line.flow_up(since, local, proof);

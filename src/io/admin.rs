@@ -1,4 +1,4 @@
-//! The admin socket: a running program answers `status`, `calls`, `hangup` and `peers` to its own user.
+//! The admin socket: a running program answers `status`, `calls`, `hangup`, `reload` and `peers` to its own user.
 //!
 //! A Unix socket, 0600 in a 0700 directory; the peer's uid must be ours. One line of JSON asks, one line answers.
 
@@ -11,14 +11,15 @@ pub use peers::{PeerAnswer, PeerOrder, PeerOutcome, PeerStatus, PeerVerification
 
 use crate::call::SoundReport;
 use crate::peers::PeerQuery;
-use crate::policy::MediaLevel;
+use crate::policy::{Exception, MediaLevel};
 use crate::room::{LegReport, RoomReport};
-use crate::units::CallNumber;
+use crate::units::{CallNumber, Date};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -27,6 +28,9 @@ use tokio::time::timeout;
 
 /// The version of the JSON that `status` and `calls` print; grows with each incompatible change.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Has the configuration read again, and says what came of it.
+pub type Reload = mpsc::Sender<oneshot::Sender<Reloaded>>;
 
 /// Longest question.
 const LONGEST_LINE: u64 = 4096;
@@ -47,6 +51,8 @@ pub enum Question {
         /// Its number.
         call: u32,
     },
+    /// Read the configuration again.
+    Reload,
     /// Every ZRTP peer.
     Peers,
     /// Do something with one.
@@ -86,13 +92,34 @@ pub struct AccountStatus {
     pub galene: String,
     /// How many calls there are.
     pub calls: usize,
+    /// What is allowed today although the rules refuse it; absent if nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionStatus>,
+}
+
+/// A dated exception.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExceptionStatus {
+    /// `media-clear`, `tls-unverified` or `tls-wildcard-name`.
+    pub allow: String,
+    /// Why.
+    pub reason: String,
+    /// Its last day: `2027-02-01`.
+    pub expires: String,
+    /// Days until then.
+    pub days_left: i64,
+    /// Who answers for it.
+    pub accepted_by: String,
 }
 
 /// The connection to the provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Signalling {
-    /// `verified` or `pinned`.
+    /// `verified`, `pinned`, or by an exception `unverified`.
     pub level: String,
+    /// The exception without which the connection would be refused; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
     /// `1.2` or `1.3`.
     pub tls: String,
     /// The cipher suite.
@@ -137,15 +164,18 @@ pub struct Call {
     pub rtp: Rtp,
     /// The participant in the group.
     pub galene: Participant,
+    /// The exceptions that it rests on; absent if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionStatus>,
 }
 
 /// What protects a call's sound.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Media {
     /// `srtp`: encrypted to the provider, who can listen; `zrtp`: end to end to this gateway; `zrtp-verified`: the same, with a
-    /// phone whose code people compared; `none`: not agreed on yet, and no sound flows.
+    /// phone whose code people compared; `clear`: anyone on the way can listen; `none`: not agreed on yet, and no sound flows.
     pub level: String,
-    /// `sdes` or `zrtp`; `none` while the phone has not answered.
+    /// `sdes` or `zrtp`; `none` while the phone has not answered, and without encryption.
     pub method: String,
     /// The SRTP suite; empty while it is not agreed on.
     pub suite: String,
@@ -193,6 +223,66 @@ pub struct Participant {
 pub struct HungUp {
     /// Whether there was such a call.
     pub found: bool,
+}
+
+/// The answer to `reload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What came of it.
+    pub outcome: ReloadOutcome,
+    /// What was done, or why nothing was and what to do.
+    pub message: String,
+}
+
+/// What came of reading the configuration again. In all cases but the first nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReloadOutcome {
+    /// The program is as the configuration says now.
+    Done,
+    /// The configuration is bad.
+    BadConfiguration,
+    /// The running program cannot change some of it.
+    NeedsRestart,
+    /// Something else is in the way.
+    Failed,
+}
+
+/// The accounts of the program, which come and go.
+#[derive(Clone, Default)]
+pub struct Parts(Arc<Mutex<Vec<Part>>>);
+
+impl Parts {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that there are now.
+    pub fn now(&self) -> Vec<Part> {
+        self.lock().clone()
+    }
+
+    /// One more.
+    pub fn add(&self, part: Part) {
+        self.lock().push(part);
+    }
+
+    /// The one of this account.
+    pub fn find(&self, account: &str) -> Option<Part> {
+        self.lock().iter().find(|part| part.account_name == account).cloned()
+    }
+
+    /// One less.
+    pub fn remove(&self, account: &str) -> Option<Part> {
+        let mut parts = self.lock();
+        let at = parts.iter().position(|part| part.account_name == account)?;
+        Some(parts.remove(at))
+    }
+
+    /// All of them, and none is left.
+    pub fn take(&self) -> Vec<Part> {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 /// One account and its room, as the socket reaches them.
@@ -285,12 +375,12 @@ impl AdminSocket {
     }
 
     /// Answers until the task is ended.
-    pub async fn serve(self, parts: Vec<Part>, store: PeerStore) {
+    pub async fn serve(self, parts: Parts, store: PeerStore, reload: Reload) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == self.uid) => {
-                    let (parts, store) = (parts.clone(), store.clone());
-                    tokio::spawn(async move { timeout(2 * PATIENCE, answer(stream, &parts, &store)).await });
+                    let (parts, store, reload) = (parts.now(), store.clone(), reload.clone());
+                    tokio::spawn(async move { timeout(2 * PATIENCE, answer(stream, &parts, &store, &reload)).await });
                 }
                 Ok(_) => tracing::warn!("another user tried the admin socket"),
                 Err(error) => {
@@ -308,7 +398,7 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore) -> io::Result<()> {
+async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore, reload: &Reload) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line).await?;
@@ -317,6 +407,13 @@ async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore) -> io::Re
         Ok(Question::Calls) => serde_json::to_string(&calls(parts).await),
         Ok(Question::Hangup { call }) => {
             serde_json::to_string(&HungUp { found: hang_up(parts, CallNumber(call)).await })
+        }
+        Ok(Question::Reload) => {
+            let (reply, answer) = oneshot::channel();
+            if reload.send(reply).await.is_err() {
+                return Ok(()); // it ends
+            }
+            serde_json::to_string(&answer.await.map_err(io::Error::other)?)
         }
         Ok(Question::Peers) => serde_json::to_string(&peers::list(store)),
         Ok(Question::Peer { order, query }) => serde_json::to_string(&peers::order(store, order, &query).await),
@@ -341,11 +438,23 @@ async fn room_report(part: &Part) -> Option<RoomReport> {
 fn signalling(report: &AccountReport) -> Option<Signalling> {
     let tls = report.tls.as_ref()?;
     Some(Signalling {
-        level: report.signalling?.to_owned(),
+        level: report.signalling?.as_str().to_owned(),
+        exception: report.exception.as_ref().map(|exception| exception.allow.as_str().to_owned()),
         tls: tls.version.to_owned(),
         cipher: tls.cipher.clone(),
         peer_name: tls.peer_name.clone(),
     })
+}
+
+fn exceptions(exceptions: &[Arc<Exception>], today: Option<Date>) -> Vec<ExceptionStatus> {
+    let status = |exception: &Arc<Exception>| ExceptionStatus {
+        allow: exception.allow.as_str().to_owned(),
+        reason: exception.reason.clone(),
+        expires: exception.expires.to_string(),
+        days_left: today.map_or(0, |today| exception.days_left(today)),
+        accepted_by: exception.accepted_by.clone(),
+    };
+    exceptions.iter().map(status).collect()
 }
 
 async fn status(parts: &[Part]) -> Status {
@@ -365,7 +474,9 @@ async fn status(parts: &[Part]) -> Status {
                 Some(room) => room.listener.map_or("idle", |listener| listener.state).to_owned(),
                 None => "the room's task does not answer".to_owned(),
             },
-            calls: report.map_or(0, |report| report.line.calls.len()),
+            calls: report.as_ref().map_or(0, |report| report.line.calls.len()),
+            exceptions: report
+                .map_or_else(Vec::new, |report| exceptions(&report.line.exceptions, report.line.today)),
         });
     }
     Status { schema_version: SCHEMA_VERSION, version: env!("CARGO_PKG_VERSION").to_owned(), accounts }
@@ -394,6 +505,7 @@ async fn calls(parts: &[Part]) -> Calls {
                     participant: leg.map(|leg| leg.participant.participant.clone()).unwrap_or_default(),
                     state: leg.map_or("connecting", |leg| leg.participant.state).to_owned(),
                 },
+                exceptions: exceptions(&call.exceptions, report.line.today),
             });
         }
     }
@@ -492,7 +604,7 @@ mod tests {
         let path = place("uid");
         let mut socket = AdminSocket::open(&path).await.unwrap();
         socket.uid = socket.uid.wrapping_add(1); // from now on we are another user
-        let server = tokio::spawn(socket.serve(Vec::new(), peers(&path)));
+        let server = tokio::spawn(socket.serve(Parts::default(), peers(&path), mpsc::channel(1).0));
         let answer = ask::<Status>(&path, &Question::Status).await;
         assert!(matches!(answer, Err(AdminError::Answer(_) | AdminError::NotRunning { .. })), "{answer:?}");
         server.abort();
@@ -527,7 +639,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_without_an_end_or_a_sense_is_not_answered() {
         let path = place("noise");
-        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Vec::new(), peers(&path)));
+        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Parts::default(), peers(&path), mpsc::channel(1).0));
         for noise in ["x".repeat(100_000), "{}\n".to_owned(), "\n".to_owned()] {
             let mut stream = UnixStream::connect(&path).await.unwrap();
             let _ = stream.write_all(noise.as_bytes()).await; // it may hang up in the middle

@@ -29,6 +29,38 @@ pub struct QuickStart {
     pub group_file: PathBuf,
 }
 
+/// Where a configuration comes from.
+pub enum Source {
+    /// A file, or the default one.
+    File(Option<PathBuf>),
+    /// The command line.
+    Quick(QuickStart),
+}
+
+impl Source {
+    /// Reads it again.
+    ///
+    /// # Errors
+    /// As [`load`]; and what came from standard input cannot be read twice.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        match self {
+            Source::File(path) => load(path.as_deref()),
+            Source::Quick(quick) => {
+                let dash = Path::new("-");
+                if [&quick.password_file, &quick.group_file].into_iter().any(|file| file == dash) {
+                    return Err(ConfigError {
+                        file: dash.to_owned(),
+                        line: 0,
+                        what: "what came from standard input cannot be read again".to_owned(),
+                        remedy: "Start the program with files, or restart it".to_owned(),
+                    });
+                }
+                quick_start(quick)
+            }
+        }
+    }
+}
+
 /// Reads the configuration, or the default one.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     let path = path.unwrap_or(Path::new(DEFAULT_CONFIG));

@@ -4,9 +4,10 @@
 //! beside everything else. A peer that takes no bytes is gone.
 
 use super::tls::{SipConnection, TlsDescription, TlsStream};
-use crate::policy::MayAuthenticate;
+use crate::policy::{Exception, MayAuthenticate, SignallingLevel, TlsPeer};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -30,8 +31,12 @@ pub struct Flow {
     waiting_since: Option<Instant>,
     /// TLS version, cipher suite and name, for people.
     pub description: TlsDescription,
-    /// `verified` or `pinned`.
-    pub signalling: &'static str,
+    /// What was judged.
+    pub peer: TlsPeer,
+    /// What it is worth.
+    pub level: SignallingLevel,
+    /// The exception without which it would be refused.
+    pub exception: Option<Arc<Exception>>,
     /// Our side.
     pub local: SocketAddr,
     /// When it was established.
@@ -44,13 +49,14 @@ impl Flow {
     /// # Errors
     /// When it is gone already.
     pub fn new(connection: SipConnection) -> io::Result<(Flow, MayAuthenticate)> {
-        let SipConnection { stream, proof, description } = connection;
+        let SipConnection { stream, proof, peer, description } = connection;
         let local = stream.get_ref().0.local_addr()?;
         let (reader, writer) = tokio::io::split(stream);
-        let signalling = proof.level().as_str();
+        let (level, exception) = (proof.level(), proof.exception().map(Arc::clone));
         let since = super::now();
         let (outgoing, waiting_since) = (Vec::new(), None);
-        Ok((Flow { reader, writer, outgoing, waiting_since, description, signalling, local, since }, proof))
+        let flow = Flow { reader, writer, outgoing, waiting_since, description, peer, level, exception, local, since };
+        Ok((flow, proof))
     }
 
     /// Takes a message to be written.

@@ -6,7 +6,7 @@
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
-use crate::galene::{GroupAddress, StreamId};
+use crate::galene::{Credentials, GroupAddress, StreamId};
 use crate::keying::Keys;
 use crate::room::{
     Channel, ConnectionId, Direction, LegOrder, LegSetup, Output, RemoteMedia, Room, RoomEvent, RoomReport,
@@ -48,6 +48,8 @@ pub enum RoomMessage {
     Order(CallNumber, LegOrder),
     /// The dialog is over.
     Leave(CallNumber),
+    /// The configuration was read again: the same group with its way in, and who vouches for its server.
+    Change(Arc<GroupAddress>, Credentials, Trust),
     /// For `status` and `calls`.
     Report(oneshot::Sender<RoomReport>),
 }
@@ -148,6 +150,10 @@ impl Task {
             RoomMessage::Say(to, text) => self.room.say(now, to.as_deref(), &text),
             RoomMessage::Order(call, order) => self.room.order(now, call, order),
             RoomMessage::Leave(call) => self.room.leave(now, call),
+            RoomMessage::Change(address, credentials, trust) => {
+                (self.address, self.trust) = (address, trust);
+                self.room.change_credentials(credentials);
+            }
             RoomMessage::Report(reply) => {
                 let _ = reply.send(self.room.report());
             }

@@ -1,27 +1,33 @@
 //! The main job: every account and every room of a configuration, until SIGTERM.
+//!
+//! In: a configuration, again at SIGHUP or when the administrator asks. Out: a task for each account and each room. A configuration
+//! that is bad, or that a running program cannot take over, changes nothing.
 
 use super::account::{self, AccountMessage, AccountSettings};
-use super::admin::{AdminError, AdminSocket, Part};
-use super::files;
+use super::admin::{AdminError, AdminSocket, Part, Parts, ReloadOutcome, Reloaded};
+use super::files::{self, Source};
 use super::log;
 use super::peers::PeerStore;
 use super::ports::PortPool;
-use super::room::{self};
+use super::room::{self, RoomMessage};
 use super::store::{Store, StoreError};
-use super::tls::SipIdentity;
+use super::tls::{SipIdentity, Trust};
 use super::{SystemRandomness, wall_clock};
 use crate::call::{Line, LineConfig, ZrtpIdentity};
-use crate::config::{Account, AccountSecret, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat};
-use crate::galene::{self, Credentials};
+use crate::config::{
+    Account, AccountSecret, Address, Changes, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat,
+};
+use crate::galene::{self, Credentials, GroupAddress};
 use crate::room::{Room, RoomConfig};
 use crate::sip::digest::{Algorithm, Password};
 use crate::sip::{Agent, AgentConfig, Host, Params, SipUri};
 use crate::units::CallNumbers;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// SIP over TLS (RFC 3261 §19.1.2).
@@ -58,8 +64,8 @@ pub enum RunError {
     Defect,
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<(), RunError> {
+/// Runs until SIGTERM or SIGINT. `source` is where the configuration came from, to be read again at SIGHUP or `reload`.
+pub async fn run(config: Config, source: Source) -> Result<(), RunError> {
     let format = match config.log.format {
         LogFormat::Text => log::Format::Text,
         LogFormat::Json => log::Format::Json,
@@ -67,100 +73,253 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     log::start(config.log.level.as_str(), format);
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
 
-    let store = Store::open(&config.store_directory)?;
-    let peers = PeerStore::open(&store, &mut SystemRandomness::default(), super::unix_time())?;
-    let admin = AdminSocket::open(&config.admin_socket).await?;
-    galene::warm_up(super::now());
-    let pool = PortPool::new(config.media.ports.clone());
-    let numbers = CallNumbers::default();
-    let most_calls = config.media.ports.len() / 2;
+    let mut service = Service::open(config)?;
+    let admin = AdminSocket::open(&service.config.admin_socket).await?; // fails beside another program, so nothing has begun yet
+    service.start()?;
+    let (reload, mut reloads) = mpsc::channel(MOST_WAITING);
+    let admin = tokio::spawn(admin.serve(service.parts.clone(), service.peers.clone(), reload));
+    let socket = service.config.admin_socket.display().to_string();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = service.config.accounts.len(), socket, "running");
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => drop(service.reload(&source).await),
+            Some(reply) = reloads.recv() => {
+                let reply: oneshot::Sender<Reloaded> = reply;
+                let _ = reply.send(service.reload(&source).await); // who asked may be gone
+            }
+            Some(ended) = service.accounts.join_next_with_id() => service.ended("an account", ended)?,
+            Some(ended) = service.rooms.join_next_with_id() => service.ended("a room", ended)?,
+        }
+    };
+    service.end(admin).await;
+    outcome
+}
 
-    let mut parts = Vec::new();
-    let mut accounts = JoinSet::new();
-    let mut rooms = JoinSet::new();
-    let zrtp = zrtp_identity(&peers);
-    let mut config_rooms = config.rooms;
-    for account in config.accounts {
-        let Some(at) = config_rooms.iter().position(|room| room.account == account.address) else { continue };
-        let room_config = config_rooms.swap_remove(at);
-        let group = files::group(&room_config)?;
-        let credentials = match room_config.credentials {
-            GroupCredentials::Password { username, password } => Credentials::Password { username, password },
-            GroupCredentials::Invitation => Credentials::Token(files::token(&group, &room_config.account)?.duplicate()),
+/// Everything that runs: a task for each account and each room, and what they share. Start and reload build it in the same way.
+struct Service {
+    config: Config,
+    store: Store,
+    peers: PeerStore,
+    pool: Arc<PortPool>,
+    numbers: CallNumbers,
+    zrtp: ZrtpIdentity,
+    parts: Parts,
+    accounts: JoinSet<()>,
+    rooms: JoinSet<()>,
+    /// Tasks that were told to end, with their account.
+    leaving: HashMap<Id, String>,
+    tasks: HashMap<String, [Id; 2]>,
+}
+
+/// One account with its room, read from the configuration and its files: all that can fail has not.
+struct Prepared {
+    settings: AccountSettings,
+    agent: AgentConfig,
+    group: GroupAddress,
+    credentials: Credentials,
+    trust: Trust,
+}
+
+impl Service {
+    fn open(config: Config) -> Result<Service, RunError> {
+        let store = Store::open(&config.store_directory)?;
+        let peers = PeerStore::open(&store, &mut SystemRandomness::default(), super::unix_time())?;
+        Ok(Service {
+            pool: PortPool::new(config.media.ports.clone()),
+            numbers: CallNumbers::default(),
+            zrtp: zrtp_identity(&peers),
+            parts: Parts::default(),
+            accounts: JoinSet::new(),
+            rooms: JoinSet::new(),
+            leaving: HashMap::new(),
+            tasks: HashMap::new(),
+            config,
+            store,
+            peers,
+        })
+    }
+
+    fn start(&mut self) -> Result<(), RunError> {
+        galene::warm_up(super::now());
+        let prepared = self.config.accounts.iter().map(|account| self.prepare(&self.config, account));
+        for prepared in prepared.collect::<Result<Vec<_>, _>>()? {
+            self.add(prepared);
+        }
+        Ok(())
+    }
+
+    /// Reads what an account and its room need besides the configuration.
+    fn prepare(&self, config: &Config, account: &Account) -> Result<Prepared, RunError> {
+        let name = account.address.to_string();
+        let room = config.room_of(&account.address).ok_or(RunError::Defect)?; // the configuration has made sure
+        let group = files::group(room)?;
+        let credentials = match &room.credentials {
+            GroupCredentials::Password { username, password } => {
+                Credentials::Password { username: username.clone(), password: password.duplicate() }
+            }
+            GroupCredentials::Invitation => Credentials::Token(files::token(&group, &room.account)?.duplicate()),
         };
-        let room_name = group.to_string();
+        let instance = self.store.instance_id(&name, &mut SystemRandomness::default())?;
+        let settings = AccountSettings {
+            account: name,
+            host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
+            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port).unwrap_or(SIPS_PORT),
+            identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
+            trust: files::authorities(account.ca_file.as_deref())?,
+            rules: account.account_rules(),
+            peers: self.peers.clone(),
+            bind: config.media.bind.clone(),
+            public_address: config.media.public_address,
+        };
+        let trust = files::authorities(room.ca_file.as_deref())?;
+        Ok(Prepared { settings, agent: agent_config(account, instance), group, credentials, trust })
+    }
+
+    /// Starts an account and its room.
+    fn add(&mut self, prepared: Prepared) {
+        let Prepared { settings, agent, group, credentials, trust } = prepared;
+        let (account_name, room_name) = (settings.account.clone(), group.to_string());
         let room = Room::new(
             RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock() },
             Box::new(SystemRandomness::default()),
         );
         let (room_messages, room_inbox) = mpsc::channel(MOST_WAITING);
         let (room_events, room_outbox) = mpsc::unbounded_channel();
-        let trust = files::authorities(room_config.ca_file.as_deref())?;
-        rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
+        let room_task = self.rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
 
         let (account_messages, account_inbox) = mpsc::channel(MOST_WAITING);
-        let instance = store.instance_id(&account.address.to_string(), &mut SystemRandomness::default())?;
-        let trust = files::authorities(account.ca_file.as_deref())?;
-        let settings = AccountSettings {
-            account: account.address.to_string(),
-            host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
-            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port).unwrap_or(SIPS_PORT),
-            identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
-            trust,
-            rules: account.rules.clone(),
-            peers: peers.clone(),
-            bind: config.media.bind.clone(),
-            public_address: config.media.public_address,
-        };
-        let account_name = account.address.to_string();
         let line_config = LineConfig {
-            account: account.address.to_string(),
-            rules: account.rules.clone(),
-            most_calls,
-            zrtp: zrtp.clone(),
+            account: account_name.clone(),
+            rules: settings.rules.clone(),
+            most_calls: self.config.media.ports.len() / 2,
+            zrtp: self.zrtp.clone(),
             group: room_name.clone(),
         };
-        let agent = Agent::new(agent_config(account, instance), Box::new(SystemRandomness::default()));
-        let line = Line::new(line_config, agent, numbers.clone(), Box::new(SystemRandomness::default()));
-        accounts.spawn(account::run(
+        let agent = Agent::new(agent, Box::new(SystemRandomness::default()));
+        let line = Line::new(line_config, agent, self.numbers.clone(), Box::new(SystemRandomness::default()));
+        let account_task = self.accounts.spawn(account::run(
             settings,
             line,
-            Arc::clone(&pool),
+            Arc::clone(&self.pool),
             room_messages.clone(),
             room_outbox,
             account_inbox,
             Box::new(SystemRandomness::default()),
         ));
-        parts.push(Part { account_name, room_name, account: account_messages, room: room_messages });
+        self.tasks.insert(account_name.clone(), [account_task.id(), room_task.id()]);
+        self.parts.add(Part { account_name, room_name, account: account_messages, room: room_messages });
     }
 
-    let admin = tokio::spawn(admin.serve(parts.clone(), peers.clone()));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), accounts = parts.len(), socket = %config.admin_socket.display(), "running");
-    // neither an account nor a room ends before it is told to
-    let outcome = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        Some(ended) = accounts.join_next() => Err(defect("an account", ended)),
-        Some(ended) = rooms.join_next() => Err(defect("a room", ended)),
-    };
-    tracing::info!("shutting down: ending calls, un-registering, leaving the groups");
-    let all_over = async {
-        for part in &parts {
-            let _ = part.account.send(AccountMessage::ShutDown).await; // a task that has ended needs no farewell
+    /// Ends an account: BYE to its calls, un-REGISTER, and its room after it.
+    async fn remove(&mut self, account: &str) {
+        let Some(part) = self.parts.remove(account) else { return };
+        for id in self.tasks.remove(account).into_iter().flatten() {
+            self.leaving.insert(id, account.to_owned());
         }
-        drop(parts);
-        admin.abort();
-        let _ = admin.await; // lets the socket's file be removed
-        while accounts.join_next().await.is_some() {}
-        while rooms.join_next().await.is_some() {}
-        peers.close().await;
-    };
-    if timeout(FAREWELL, all_over).await.is_err() {
-        tracing::warn!("not everything could be ended properly in time");
+        let _ = part.account.send(AccountMessage::ShutDown).await; // a task that has ended needs no farewell
     }
-    tracing::info!("stopped");
-    outcome
+
+    /// A task has ended: as it was told to, or by itself, which none does.
+    fn ended(&mut self, what: &str, ended: Result<(Id, ()), JoinError>) -> Result<(), RunError> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        if ended.is_ok() && self.leaving.remove(&id).is_some() {
+            return Ok(());
+        }
+        tracing::error!(what, ?ended, "a task ended by itself");
+        Err(RunError::Defect)
+    }
+
+    /// Reads the configuration again. What cannot be done as a whole is not done at all.
+    async fn reload(&mut self, source: &Source) -> Reloaded {
+        let reloaded = match source.load() {
+            Ok(config) => self.take_over(config).await,
+            Err(error) => Reloaded { outcome: ReloadOutcome::BadConfiguration, message: error.to_string() },
+        };
+        match reloaded.outcome {
+            ReloadOutcome::Done => tracing::info!(result = reloaded.message, "the configuration was read again"),
+            ReloadOutcome::BadConfiguration | ReloadOutcome::NeedsRestart | ReloadOutcome::Failed => {
+                tracing::error!(why = reloaded.message, "the configuration was read again, and nothing was changed");
+            }
+        }
+        reloaded
+    }
+
+    async fn take_over(&mut self, new: Config) -> Reloaded {
+        let changes = Changes::between(&self.config, &new);
+        let not = |outcome, message| Reloaded { outcome, message };
+        if !changes.needs_restart.is_empty() {
+            let message = format!(
+                "these keys need a restart, so nothing was changed: {}; restart the program, or change them back",
+                changes.needs_restart.join(", ")
+            );
+            return not(ReloadOutcome::NeedsRestart, message);
+        }
+        if let Some(again) = changes.added.iter().find(|added| self.leaving.values().any(|name| *name == added.to_string()))
+        {
+            let message = format!("{again} was removed just now and is still ending its calls; try again in a few seconds");
+            return not(ReloadOutcome::Failed, message);
+        }
+        let mut prepared = Vec::new();
+        for account in &new.accounts {
+            match self.prepare(&new, account) {
+                Ok(ready) => prepared.push(ready),
+                Err(RunError::Config(error)) => return not(ReloadOutcome::BadConfiguration, error.to_string()),
+                Err(error) => return not(ReloadOutcome::Failed, error.to_string()),
+            }
+        }
+        for account in &changes.removed {
+            self.remove(&account.to_string()).await;
+        }
+        for ready in prepared {
+            match self.parts.find(&ready.settings.account) {
+                Some(part) => self.change(&new, &part, ready).await,
+                None => self.add(ready),
+            }
+        }
+        self.config = new;
+        let count = self.config.accounts.len();
+        let names = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut message = format!("{count} account{} as the configuration says now", if count == 1 { "" } else { "s" });
+        for (what, addresses) in [("added", &changes.added), ("removed", &changes.removed)] {
+            if !addresses.is_empty() {
+                message += &format!("; {what}: {}", names(addresses));
+            }
+        }
+        Reloaded { outcome: ReloadOutcome::Done, message }
+    }
+
+    /// An account that stays gets all that may have changed; it sees for itself what has.
+    async fn change(&self, new: &Config, part: &Part, ready: Prepared) {
+        let (old, new) = (secret(&self.config, &part.account_name), secret(new, &part.account_name));
+        let is_other = |new: &&AccountSecret| old.is_none_or(|old| !old.is_same(new));
+        let password = new.filter(is_other).map(password);
+        // a task that has ended has ended the program
+        let _ = part.room.send(RoomMessage::Change(Arc::new(ready.group), ready.credentials, ready.trust)).await;
+        let _ = part.account.send(AccountMessage::Change(Box::new(ready.settings), password)).await;
+    }
+
+    /// BYE to all calls, un-REGISTER, leave the groups, within [`FAREWELL`].
+    async fn end(mut self, admin: JoinHandle<()>) {
+        tracing::info!("shutting down: ending calls, un-registering, leaving the groups");
+        let all_over = async {
+            for part in self.parts.take() {
+                let _ = part.account.send(AccountMessage::ShutDown).await; // a task that has ended needs no farewell
+            }
+            admin.abort();
+            let _ = admin.await; // lets the socket's file be removed
+            while self.accounts.join_next().await.is_some() {}
+            while self.rooms.join_next().await.is_some() {}
+            self.peers.close().await;
+        };
+        if timeout(FAREWELL, all_over).await.is_err() {
+            tracing::warn!("not everything could be ended properly in time");
+        }
+        tracing::info!("stopped");
+    }
 }
 
 fn zrtp_identity(peers: &PeerStore) -> ZrtpIdentity {
@@ -172,12 +331,7 @@ fn zrtp_identity(peers: &PeerStore) -> ZrtpIdentity {
     }
 }
 
-fn defect(what: &str, ended: Result<(), JoinError>) -> RunError {
-    tracing::error!(what, ?ended, "a task ended by itself");
-    RunError::Defect
-}
-
-fn agent_config(account: Account, instance: String) -> AgentConfig {
+fn agent_config(account: &Account, instance: String) -> AgentConfig {
     let aor = SipUri {
         secure: false,
         user: Some(account.address.user.clone()),
@@ -190,19 +344,27 @@ fn agent_config(account: Account, instance: String) -> AgentConfig {
     AgentConfig {
         account: account.address.to_string(),
         aor,
-        display_name: account.display_name,
-        auth_user: account.auth_user,
-        password: match account.secret {
-            AccountSecret::Password(password) => Password::Plain(password),
-            AccountSecret::Ha1(Ha1Algorithm::Md5, hash) => Password::Ha1(Algorithm::Md5, hash),
-            AccountSecret::Ha1(Ha1Algorithm::Sha256, hash) => Password::Ha1(Algorithm::Sha256, hash),
-            AccountSecret::Ha1(Ha1Algorithm::Sha512_256, hash) => Password::Ha1(Algorithm::Sha512_256, hash),
-        },
-        realm: account.realm,
+        display_name: account.display_name.clone(),
+        auth_user: account.auth_user.clone(),
+        password: password(&account.secret),
+        realm: account.realm.clone(),
         instance,
         register: true,
         expires: account.expires,
         route: None,
         user_agent: concat!("galene-sips/", env!("CARGO_PKG_VERSION")).to_owned(),
     }
+}
+
+fn password(secret: &AccountSecret) -> Password {
+    match secret {
+        AccountSecret::Password(password) => Password::Plain(password.duplicate()),
+        AccountSecret::Ha1(Ha1Algorithm::Md5, hash) => Password::Ha1(Algorithm::Md5, hash.duplicate()),
+        AccountSecret::Ha1(Ha1Algorithm::Sha256, hash) => Password::Ha1(Algorithm::Sha256, hash.duplicate()),
+        AccountSecret::Ha1(Ha1Algorithm::Sha512_256, hash) => Password::Ha1(Algorithm::Sha512_256, hash.duplicate()),
+    }
+}
+
+fn secret<'a>(config: &'a Config, account: &str) -> Option<&'a AccountSecret> {
+    config.accounts.iter().find(|known| known.address.to_string() == account).map(|account| &account.secret)
 }

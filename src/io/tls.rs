@@ -5,11 +5,12 @@
 //! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
 
 use crate::policy::{
-    self, Chain, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
+    self, Chain, Handshake, HandshakeFault, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
 };
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -17,13 +18,14 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, ProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, PeerMisbehaved, ProtocolVersion,
     RootCertStore, SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -39,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Trust(Arc<RootCertStore>);
 
 /// What a SIP server has to show.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SipIdentity {
     /// The account's domain or its `expected_name`.
     pub expected_name: String,
@@ -52,6 +55,8 @@ pub struct SipConnection {
     pub stream: TlsStream<TcpStream>,
     /// The proof that credentials may be sent over it.
     pub proof: MayAuthenticate,
+    /// What was judged, so that it can be judged again when rules or days change.
+    pub peer: TlsPeer,
     /// TLS version and cipher suite, for people: `TLS1.3 AES_256_GCM_SHA384`.
     pub description: TlsDescription,
 }
@@ -84,6 +89,12 @@ pub enum TlsError {
     /// A file of certificates cannot be read.
     #[error("{1}")]
     TrustFile(PathBuf, String),
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.roots == other.0.roots
+    }
 }
 
 impl Trust {
@@ -124,21 +135,21 @@ pub async fn connect_sip(
         pins: identity.pins.clone(),
         seen: Mutex::new(None),
     });
+    let asked = Arc::new(ClientCertificate::default());
     let mut config = versions(&provider)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&observer) as _)
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::clone(&asked) as _);
     config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
     config.alpn_protocols = Vec::new();
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
     let stream = match handshake(address, name, config).await {
         Ok(stream) => stream,
         Err(error) => {
-            let verdict = unfit(&error, identity).map(|peer| policy::judge(rules, &peer));
-            return Err(match verdict {
-                Some(Verdict::Refused(refusal)) => TlsError::Refused(refusal),
-                _ => fail(error.to_string()),
-            });
+            let version = unfit(&error, identity).and_then(|peer| policy::judge(rules, &peer).allowed().err());
+            let asked = asked.0.load(Ordering::Relaxed);
+            let refusal = version.or_else(|| refused_in_handshake(&error, asked, &identity.expected_name, rules));
+            return Err(refusal.map_or_else(|| fail(error.to_string()), TlsError::Refused));
         }
     };
 
@@ -164,6 +175,7 @@ pub async fn connect_sip(
                 cipher,
                 peer_name: identity.expected_name.clone(),
             },
+            peer,
         }),
     }
 }
@@ -222,6 +234,47 @@ fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
         pin: if identity.pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
         validity: Validity::Valid,
     })
+}
+
+/// What `policy` says of a handshake that ended before there was a certificate to judge, and of a connection that ends with the
+/// alert that TLS 1.3 sends after the handshake (RFC 8446 §4.4.2.4). `asked`: the server wanted a certificate of ours.
+pub fn refused_in_handshake(
+    error: &io::Error,
+    asked: bool,
+    expected_name: &str,
+    rules: &Rules,
+) -> Option<policy::Refusal> {
+    let fault = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => HandshakeFault::ClientCertificate,
+        // what a server before TLS 1.3 says to a client without a certificate (RFC 5246 §7.4.6)
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate) if asked => {
+            HandshakeFault::ClientCertificate
+        }
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity)
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon
+            | PeerIncompatible::NoKxGroupsInCommon
+            | PeerIncompatible::NoSignatureSchemesInCommon,
+        )
+        | rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => HandshakeFault::NoCommonSuite,
+        _ => return None,
+    };
+    policy::judge(rules, &Handshake { expected: expected_name.to_owned(), fault }).allowed().err()
+}
+
+/// Has no certificate to show, and notes that the server wants one.
+#[derive(Debug, Default)]
+struct ClientCertificate(AtomicBool);
+
+impl ResolvesClientCert for ClientCertificate {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Takes down what a SIP server's certificate is, and lets the handshake go on: the verdict is `policy`'s, on facts.

@@ -2,17 +2,20 @@
 //!
 //! In: an [`AudioOffer`] and policy's proof that it may be answered; for ZRTP also packets of the phone. Out: an SRTP
 //! context for each direction, which cannot be made without policy's second proof that the keys may be used.
-//! [`Sdes`] has the keys in the descriptions, [`Zrtp`] agrees on them where the sound will go.
+//! [`Sdes`] has the keys in the descriptions, [`Zrtp`] agrees on them where the sound will go, [`Clear`] has none.
 
+mod clear;
 mod sdes;
 mod zrtp;
 
+pub use clear::Clear;
 pub use sdes::{Agreed, KeyingError, Sdes, offer};
 pub use zrtp::{Secured, Step, Zrtp, ZrtpSetup};
 
-use crate::policy::{MediaLevel, OfferedKeying, SuiteStrength};
+use crate::policy::{Exception, MediaLevel, OfferedKeying, SuiteStrength};
 use crate::sdp::{AudioOffer, Profile};
 use crate::srtp::{Protector, Suite, Unprotector};
+use std::sync::Arc;
 use zrtp_proto::HelloHash;
 
 /// The SRTP contexts of one call.
@@ -25,6 +28,8 @@ pub struct Keys {
     pub suite: Suite,
     /// What the sound is worth with these keys.
     pub level: MediaLevel,
+    /// The exception without which they would be refused.
+    pub exception: Option<Arc<Exception>>,
 }
 
 /// What a description proposes, as a fact for [`judge`](crate::policy::judge).

@@ -222,6 +222,7 @@ impl Sdes {
             unprotector: Unprotector::new(proof, &theirs)?,
             suite: self.suite,
             level: proof.level(),
+            exception: proof.exception().map(std::sync::Arc::clone),
         })
     }
 }

@@ -39,7 +39,7 @@ fn audio(lines: &[&str]) -> AudioOffer {
 
 fn proof_for(audio: &AudioOffer, rules: &Rules, current: Option<Current>) -> Result<MayAnswer, Refusal> {
     let (call, signalling) = (CallNumber(1), SignallingLevel::Verified);
-    judge(rules, &OfferFacts { call, signalling, keying: offered(audio), current }).allowed()
+    judge(rules, &OfferFacts { call, signalling, keying: offered(audio), current, others: None }).allowed()
 }
 
 /// Any proof: what a bug between the two questions to policy would bring along.
@@ -332,6 +332,7 @@ fn a_key_over_unverified_signalling_is_refused() {
         signalling: SignallingLevel::Unverified,
         keying: offered(&audio),
         current: None,
+        others: None,
     };
     let refusal = judge(&rules(), &facts).allowed().unwrap_err();
     assert_eq!(refusal.rule, Rule::KeysOverUnverifiedSignalling);

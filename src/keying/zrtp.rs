@@ -8,12 +8,13 @@
 
 use super::strength_of;
 use crate::policy::{
-    KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, SuiteStrength,
+    Exception, KeyFacts, KeyingMethod, MayKey, MediaLevel, Refusal, Rule, Rules, SignallingLevel, SuiteStrength,
     UnconfirmedKeyFacts, ZrtpOutcome, judge,
 };
 use crate::secret::Secret;
 use crate::srtp::{KeyError, MasterKey, Protector, Sealed, Suite, Unprotector};
 use crate::units::{CallNumber, Random, Ssrc};
+use std::sync::Arc;
 use std::time::Instant;
 use zrtp_proto::{
     AuthTag, Cache, Cipher, Config, Continuity, Engine, Failure, HelloHash, Output, Receipt, Remember, Secure,
@@ -78,6 +79,8 @@ pub struct Secured {
     pub is_pbx: bool,
     /// It gives the key to somebody (flag D).
     pub discloses: bool,
+    /// The exception without which it would not be good enough.
+    pub exception: Option<Arc<Exception>>,
 }
 
 /// The exchange of one call.
@@ -221,6 +224,7 @@ impl Zrtp {
             zid: secure.peer.zid,
             is_pbx: secure.peer.is_pbx,
             discloses: secure.peer_discloses,
+            exception: proof.exception().map(Arc::clone),
         };
         match master(suite, &keys).and_then(|master| Protector::new(&proof, &master)) {
             Ok(protector) => Ok(Step::Secure(Box::new(secured), Box::new(protector))),

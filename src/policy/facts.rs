@@ -71,6 +71,44 @@ pub enum Transport {
     Tls,
 }
 
+/// The TLS handshake ended before there was a certificate to judge, because of what the server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handshake {
+    /// The name that the certificate would have had to show. Only for the sentence.
+    pub expected: String,
+    /// What ended it.
+    pub fault: HandshakeFault,
+}
+
+/// What ended a handshake. An old version of TLS is a fact of [`TlsPeer`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HandshakeFault {
+    /// Both sides know no cipher suite, group or signature in common.
+    NoCommonSuite,
+    /// The server demands a certificate of ours, and none is configured or it does not take the one that is.
+    ClientCertificate,
+}
+
+/// The provider asks for credentials.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Login {
+    /// The best way to give them that it offers.
+    pub scheme: LoginScheme,
+}
+
+/// A way to log in (RFC 3261 §22, RFC 8760).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LoginScheme {
+    /// The password itself goes over the wire.
+    Basic,
+    /// Nothing that this program knows.
+    Unknown,
+    /// Digest with MD5.
+    DigestMd5,
+    /// Digest with SHA-256 or SHA-512/256.
+    DigestSha2,
+}
+
 /// After the TLS handshake, before any credential is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsPeer {
@@ -156,9 +194,11 @@ pub struct OfferFacts {
     pub keying: OfferedKeying,
     /// What the dialog already has; `None` before the first keys.
     pub current: Option<Current>,
+    /// The strongest of the other phones in the room; `None` if there is none.
+    pub others: Option<MediaLevel>,
 }
 
-/// What protects a dialog that has keys.
+/// What protects a dialog that has keys, or that runs in clear.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Current {
     /// The level of its sound.
@@ -195,6 +235,15 @@ pub enum SuiteStrength {
     ShortTag,
     /// AES-GCM, or AES-CM with a tag of 80 bits.
     Full,
+}
+
+/// A description without keys was judged, and sound is about to run without encryption.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClearFacts {
+    /// The call.
+    pub call: CallNumber,
+    /// What the dialog already has; `None` before anything was agreed.
+    pub current: Option<Current>,
 }
 
 /// Keys exist and are about to be used.

@@ -30,7 +30,7 @@
 //! use galene_sips::policy::*;
 //! use galene_sips::units::CallNumber;
 //!
-//! let forged = MayKey { call: CallNumber(1), level: MediaLevel::Srtp };
+//! let forged = MayKey { call: CallNumber(1), level: MediaLevel::Srtp, exception: None };
 //! ```
 //!
 //! and a proof is good for one step, so it cannot be copied. This compiles for a refusal,
@@ -62,17 +62,40 @@
 //! fn copies<T: Clone>() {}
 //! copies::<galene_sips::policy::MayReceive>();
 //! ```
+//! ```compile_fail
+//! fn copies<T: Clone>() {}
+//! copies::<galene_sips::policy::MayBeClear>();
+//! ```
+//!
+//! What the rules refuse, a dated [`Exception`] can allow, and nothing else. One comes into force on a day that somebody names,
+//! by [`AccountRules::on`]; a proof that rests on one carries it. Nobody else puts one into force:
+//!
+//! ```compile_fail,E0423
+//! use galene_sips::policy::*;
+//!
+//! fn forged(exception: std::sync::Arc<Exception>) -> InForce {
+//!     InForce(vec![exception])
+//! }
+//! ```
 
+mod exception;
 mod facts;
 mod rules;
 mod verdict;
 
+pub use exception::{AccountRules, Downgrade, Exception, InForce};
 pub use facts::{
-    Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
-    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
+    Chain, ClearFacts, Connecting, Current, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login, LoginScheme,
+    MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport,
+    UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
 pub use rules::{Moment, Rules, ZrtpHash, judge};
-pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Receiving, Refusal, Rule, Verdict};
+pub use verdict::{
+    MayAnswer, MayAuthenticate, MayBeClear, MayConnect, MayKey, MayLogIn, MayReceive, Never, Receiving, Refusal, Rule,
+    Verdict,
+};
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

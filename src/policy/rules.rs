@@ -1,12 +1,18 @@
 //! The rules themselves: [`judge`] weighs one moment's facts against an account's [`Rules`].
 //!
-//! Pure: the same facts always get the same verdict. There is no way around it, and no rule that a setting turns off.
+//! Pure: the same facts always get the same verdict. There is no way around it, and no rule that a setting turns off; a dated
+//! exception does, for the one thing that it names, and the proof says so.
 
+use super::exception::{Downgrade, Exception, InForce};
 use super::facts::{
-    Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
-    SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
+    Chain, ClearFacts, Connecting, Current, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login, LoginScheme,
+    MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport,
+    UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
-use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Refusal, Rule, Verdict};
+use super::verdict::{
+    MayAnswer, MayAuthenticate, MayBeClear, MayConnect, MayKey, MayLogIn, MayReceive, Never, Refusal, Rule, Verdict,
+};
+use std::sync::Arc;
 
 /// What an account demands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,12 +21,16 @@ pub struct Rules {
     pub account: String,
     /// `Verified`, or `Pinned`: the leaf's public key stands for chain and name. Anything lower is taken as `Verified`.
     pub signalling: SignallingLevel,
-    /// The least level of sound. Clear sound is refused whatever stands here.
+    /// The least level of sound: the higher one of the account's and the room's. Clear sound is refused whatever stands here.
     pub media_minimum: MediaLevel,
+    /// What the room has written, which no exception lowers; `Clear` where it has written nothing.
+    pub room_minimum: MediaLevel,
     /// Whether suites with tags of 32 bits are acceptable. ZRTP must have them (RFC 6189 §5.1.4).
     pub short_tags: bool,
     /// Whether a phone has to announce ZRTP.
     pub zrtp_hash: ZrtpHash,
+    /// What is allowed today all the same.
+    pub exceptions: InForce,
 }
 
 /// Whether a phone has to announce ZRTP in its session description (RFC 6189 §8).
@@ -39,9 +49,21 @@ impl Rules {
             account: account.into(),
             signalling: SignallingLevel::Verified,
             media_minimum: MediaLevel::Srtp,
+            room_minimum: MediaLevel::Clear,
             short_tags: false,
             zrtp_hash: ZrtpHash::Required,
+            exceptions: InForce::default(),
         }
+    }
+
+    /// Without an announcement an offer looks like clear sound; only under such a minimum can nothing else come of it.
+    pub(super) fn tries_zrtp_first(&self) -> bool {
+        self.zrtp_hash == ZrtpHash::Optional && self.media_minimum >= MediaLevel::Zrtp
+    }
+
+    /// The exception that lets sound of this level be, where the account's own minimum does not.
+    fn lowered_to(&self, level: MediaLevel) -> Option<Arc<Exception>> {
+        self.exceptions.allows(Downgrade::MediaClear).filter(|_| level >= self.room_minimum)
     }
 
     fn signalling(&self) -> SignallingLevel {
@@ -72,6 +94,15 @@ impl Moment for KeyFacts {
 }
 impl Moment for UnconfirmedKeyFacts {
     type Proof = MayReceive;
+}
+impl Moment for ClearFacts {
+    type Proof = MayBeClear;
+}
+impl Moment for Handshake {
+    type Proof = Never;
+}
+impl Moment for Login {
+    type Proof = MayLogIn;
 }
 
 mod sealed {
@@ -139,18 +170,33 @@ impl Weigh for TlsPeer {
             }
             _ => {}
         }
-        let chain_and_name = self.chain().and_then(|()| self.name());
-        self.validity()?;
-        let level = match (chain_and_name, rules.signalling()) {
-            (Ok(()), _) => SignallingLevel::Verified,
-            (Err(_), SignallingLevel::Pinned) => SignallingLevel::Pinned,
-            (Err(refusal), _) => return Err(refusal),
+        let level = match (self.fault(), rules.signalling()) {
+            (None, _) => SignallingLevel::Verified,
+            (Some(_), SignallingLevel::Pinned) if self.validity == Validity::Valid => SignallingLevel::Pinned,
+            (Some(refusal), _) => return self.excepted(rules, refusal),
         };
-        Ok(MayAuthenticate { account: rules.account.clone(), level })
+        Ok(MayAuthenticate { account: rules.account.clone(), level, exception: None })
     }
 }
 
 impl TlsPeer {
+    /// What is wrong with the certificate: first its dates, then who vouches for it, then its name.
+    fn fault(&self) -> Option<Refusal> {
+        self.validity().and_then(|()| self.chain()).and_then(|()| self.name()).err()
+    }
+
+    /// A wildcard is the lesser evil, if it is the only one: the level stays what it would be with the exact name.
+    fn excepted(&self, rules: &Rules, refusal: Refusal) -> Result<MayAuthenticate, Refusal> {
+        let wildcard = Some(Downgrade::TlsWildcardName).filter(|_| refusal.rule == Rule::CertificateWildcard);
+        let allowed = [
+            (wildcard, SignallingLevel::Verified),
+            (Some(Downgrade::TlsUnverified), SignallingLevel::Unverified),
+        ];
+        let found = allowed.into_iter().find_map(|(kind, level)| Some((rules.exceptions.allows(kind?)?, level)));
+        let (exception, level) = found.ok_or(refusal)?;
+        Ok(MayAuthenticate { account: rules.account.clone(), level, exception: Some(exception) })
+    }
+
     fn chain(&self) -> Result<(), Refusal> {
         match self.chain {
             Chain::Trusted => Ok(()),
@@ -218,15 +264,9 @@ impl Weigh for OfferFacts {
     type Allowed = MayAnswer;
 
     fn weigh(&self, rules: &Rules) -> Result<MayAnswer, Refusal> {
-        let level = match self.keying {
-            OfferedKeying::Clear if zrtp_may_follow(rules) => self.zrtp()?,
-            OfferedKeying::Clear => {
-                return Err(media(
-                    Rule::MediaClear,
-                    "The phone wants sound without encryption, and no call is taken in clear",
-                    remedy(rules),
-                ));
-            }
+        let (level, exception) = match self.keying {
+            OfferedKeying::Clear if rules.tries_zrtp_first() => (self.zrtp()?, None),
+            OfferedKeying::Clear => (MediaLevel::Clear, Some(clear(rules, self.current)?)),
             OfferedKeying::SavpWithoutKey => {
                 return Err(media(
                     Rule::MediaKeyMissing,
@@ -235,15 +275,59 @@ impl Weigh for OfferFacts {
                 ));
             }
             OfferedKeying::Dtls => return Err(dtls_unsupported()),
-            OfferedKeying::Zrtp => self.zrtp()?,
+            OfferedKeying::Zrtp => (self.zrtp()?, None),
             OfferedKeying::SdesUnderAvp(suite) | OfferedKeying::Sdes(suite) => {
-                sdes(rules, self.signalling, suite)?;
-                never_weaker(suite, self.current)?;
-                enough(rules, MediaLevel::Srtp, self.current)?;
-                MediaLevel::Srtp
+                sdes(rules, self.signalling, suite, self.current)?
             }
         };
-        Ok(MayAnswer { call: self.call, signalling: self.signalling, level, current: self.current })
+        if level == MediaLevel::Clear && self.current.is_none() && self.others >= Some(MediaLevel::Zrtp) {
+            return Err(media(
+                Rule::RoomNotClear,
+                "A phone in the room is encrypted end to end, and a clear one would let others listen to it",
+                remedy(rules),
+            ));
+        }
+        Ok(MayAnswer { call: self.call, signalling: self.signalling, level, current: self.current, exception })
+    }
+}
+
+impl Weigh for ClearFacts {
+    type Allowed = MayBeClear;
+
+    fn weigh(&self, rules: &Rules) -> Result<MayBeClear, Refusal> {
+        Ok(MayBeClear { call: self.call, exception: clear(rules, self.current)? })
+    }
+}
+
+impl Weigh for Handshake {
+    type Allowed = Never;
+
+    fn weigh(&self, _rules: &Rules) -> Result<Never, Refusal> {
+        Err(match self.fault {
+            HandshakeFault::NoCommonSuite => connection(
+                Rule::TlsSuite,
+                format!("The server for {} speaks no TLS cipher that is safe enough, or none that this program has", self.expected),
+                "Ask the provider to enable AES-GCM or ChaCha20-Poly1305 with ECDHE",
+            ),
+            HandshakeFault::ClientCertificate => connection(
+                Rule::ClientCertificate,
+                format!("The server for {} demands a certificate of this gateway that it does not get", self.expected),
+                "Ask the provider for a client certificate, or for a server that takes the password alone",
+            ),
+        })
+    }
+}
+
+impl Weigh for Login {
+    type Allowed = MayLogIn;
+
+    fn weigh(&self, _rules: &Rules) -> Result<MayLogIn, Refusal> {
+        let reason = match self.scheme {
+            LoginScheme::DigestMd5 | LoginScheme::DigestSha2 => return Ok(MayLogIn(())),
+            LoginScheme::Basic => "The provider asks for the password itself (Basic), which SIP forbids (RFC 8760)",
+            LoginScheme::Unknown => "The provider offers no login that is supported: Digest with MD5, SHA-256 or SHA-512-256",
+        };
+        Err(connection(Rule::LoginScheme, reason, "Ask the provider for Digest with SHA-256"))
     }
 }
 
@@ -262,11 +346,6 @@ impl OfferFacts {
     }
 }
 
-/// Without an announcement an offer looks like clear sound; only under such a minimum can nothing else come of it.
-fn zrtp_may_follow(rules: &Rules) -> bool {
-    rules.zrtp_hash == ZrtpHash::Optional && rules.media_minimum >= MediaLevel::Zrtp
-}
-
 impl Weigh for UnconfirmedKeyFacts {
     type Allowed = MayReceive;
 
@@ -280,22 +359,25 @@ impl Weigh for KeyFacts {
     type Allowed = MayKey;
 
     fn weigh(&self, rules: &Rules) -> Result<MayKey, Refusal> {
-        let level = match self.method {
+        let (level, exception) = match self.method {
             KeyingMethod::Dtls => return Err(dtls_unsupported()),
-            KeyingMethod::Zrtp(outcome) => zrtp(rules, outcome, self.suite)?,
-            KeyingMethod::Sdes => {
-                sdes(rules, self.signalling, self.suite)?;
-                never_weaker(self.suite, self.current)?;
-                MediaLevel::Srtp
-            }
+            KeyingMethod::Zrtp(outcome) => zrtp(rules, outcome, self.suite, self.current)?,
+            KeyingMethod::Sdes => sdes(rules, self.signalling, self.suite, self.current)?,
         };
-        enough(rules, level, self.current)?;
-        Ok(MayKey { call: self.call, level })
+        Ok(MayKey { call: self.call, level, exception })
     }
 }
 
-fn zrtp(rules: &Rules, outcome: ZrtpOutcome, suite: SuiteStrength) -> Result<MediaLevel, Refusal> {
-    match outcome {
+/// A level, and the exception without which it would be refused.
+type Weighed = (MediaLevel, Option<Arc<Exception>>);
+
+fn zrtp(
+    rules: &Rules,
+    outcome: ZrtpOutcome,
+    suite: SuiteStrength,
+    current: Option<Current>,
+) -> Result<Weighed, Refusal> {
+    let level = match outcome {
         ZrtpOutcome::Failed => {
             return Err(media(
                 Rule::ZrtpFailed,
@@ -310,16 +392,17 @@ fn zrtp(rules: &Rules, outcome: ZrtpOutcome, suite: SuiteStrength) -> Result<Med
                 "Set the phone's media encryption to ZRTP and make it mandatory; a provider that relays the sound has to let ZRTP pass",
             ));
         }
-        ZrtpOutcome::Secure | ZrtpOutcome::SecureVerified => zrtp_suite(suite)?,
-    }
-    match outcome {
-        ZrtpOutcome::SecureVerified => Ok(MediaLevel::ZrtpVerified),
-        _ if rules.media_minimum >= MediaLevel::ZrtpVerified => Err(media(
+        ZrtpOutcome::Secure => MediaLevel::Zrtp,
+        ZrtpOutcome::SecureVerified => MediaLevel::ZrtpVerified,
+    };
+    zrtp_suite(suite)?;
+    match enough(rules, level, current) {
+        Err(refusal) if refusal.rule == Rule::MediaMinimum => Err(media(
             Rule::ZrtpNotVerified,
             "Only phones whose code people compared in an earlier call are let in here",
             "Enrol the phone: call under media_minimum = \"zrtp\", compare the code by voice and confirm it on both sides, then call again",
         )),
-        _ => Ok(MediaLevel::Zrtp),
+        weighed => weighed,
     }
 }
 
@@ -343,8 +426,44 @@ fn remedy(rules: &Rules) -> &'static str {
     }
 }
 
-/// Keys in a session description are worth what the connection is worth that brought them (RFC 4568 §9).
-fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Result<(), Refusal> {
+/// Clear sound: only by an exception, and never where the dialog or the room has something better.
+fn clear(rules: &Rules, current: Option<Current>) -> Result<Arc<Exception>, Refusal> {
+    let Some(exception) = rules.exceptions.allows(Downgrade::MediaClear) else {
+        return Err(media(
+            Rule::MediaClear,
+            "The phone wants sound without encryption, and no call is taken in clear",
+            remedy(rules),
+        ));
+    };
+    enough(rules, MediaLevel::Clear, current)?;
+    Ok(exception)
+}
+
+/// Keys in a session description are worth what the connection is worth that brought them (RFC 4568 §9). Where it is not good
+/// enough they protect from nobody who could read them there: they count as clear sound.
+fn sdes(
+    rules: &Rules,
+    signalling: SignallingLevel,
+    suite: SuiteStrength,
+    current: Option<Current>,
+) -> Result<Weighed, Refusal> {
+    let carried = carried_well(rules, signalling);
+    if let Err(refusal) = &carried
+        && rules.exceptions.allows(Downgrade::MediaClear).is_none()
+    {
+        return Err(refusal.clone());
+    }
+    sdes_suite(rules, suite)?;
+    if current.is_some_and(|current| suite < current.suite) {
+        return Err(never_falls()); // a suite with full tags does not give way to one with short tags
+    }
+    match carried {
+        Ok(()) => enough(rules, MediaLevel::Srtp, current),
+        Err(_) => Ok((MediaLevel::Clear, Some(clear(rules, current)?))),
+    }
+}
+
+fn carried_well(rules: &Rules, signalling: SignallingLevel) -> Result<(), Refusal> {
     if signalling < SignallingLevel::Pinned {
         return Err(media(
             Rule::KeysOverUnverifiedSignalling,
@@ -359,6 +478,10 @@ fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Res
             "Connect again with verified TLS, or set signalling = \"pinned\" for this account",
         ));
     }
+    Ok(())
+}
+
+fn sdes_suite(rules: &Rules, suite: SuiteStrength) -> Result<(), Refusal> {
     match suite {
         SuiteStrength::Full => Ok(()),
         SuiteStrength::ShortTag if rules.short_tags => Ok(()),
@@ -380,11 +503,6 @@ fn sdes(rules: &Rules, signalling: SignallingLevel, suite: SuiteStrength) -> Res
     }
 }
 
-/// A suite with full tags does not give way to one with short tags, even where those are allowed.
-fn never_weaker(suite: SuiteStrength, current: Option<Current>) -> Result<(), Refusal> {
-    if current.is_some_and(|current| suite < current.suite) { Err(never_falls()) } else { Ok(()) }
-}
-
 fn never_falls() -> Refusal {
     media(
         Rule::MediaNeverFalls,
@@ -393,22 +511,27 @@ fn never_falls() -> Refusal {
     )
 }
 
-fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<(), Refusal> {
+/// Whether this level is good enough for the dialog, the account and the room.
+fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<Weighed, Refusal> {
     if current.is_some_and(|current| level < current.level) {
         return Err(never_falls());
     }
-    if level < rules.media_minimum {
-        return Err(media(
+    let minimum = rules.media_minimum.max(rules.room_minimum);
+    if level >= minimum {
+        return Ok((level, None));
+    }
+    match rules.lowered_to(level) {
+        Some(exception) => Ok((level, Some(exception))),
+        None => Err(media(
             Rule::MediaMinimum,
             format!(
-                "The sound would be protected by {} and this account demands {}",
+                "The sound would be protected by {} and this account or its room demands {}",
                 level.as_str(),
-                rules.media_minimum.as_str()
+                minimum.as_str()
             ),
             remedy(rules),
-        ));
+        )),
     }
-    Ok(())
 }
 
 fn dtls_unsupported() -> Refusal {

@@ -2,9 +2,11 @@
 //!
 //! Proofs have private fields and no constructor outside this module, and are neither `Clone` nor `Copy`.
 
+use super::exception::Exception;
 use super::facts::{Current, MediaLevel, SignallingLevel};
 use crate::units::CallNumber;
 use std::fmt;
+use std::sync::Arc;
 
 /// The answer of [`judge`](super::judge).
 #[must_use]
@@ -47,6 +49,7 @@ impl MayConnect {
 pub struct MayAuthenticate {
     pub(super) account: String,
     pub(super) level: SignallingLevel,
+    pub(super) exception: Option<Arc<Exception>>,
 }
 
 impl MayAuthenticate {
@@ -59,6 +62,11 @@ impl MayAuthenticate {
     pub fn level(&self) -> SignallingLevel {
         self.level
     }
+
+    /// The exception without which it would be refused.
+    pub fn exception(&self) -> Option<&Arc<Exception>> {
+        self.exception.as_ref()
+    }
 }
 
 /// A session description may be answered (or, as an answer, be accepted).
@@ -68,6 +76,7 @@ pub struct MayAnswer {
     pub(super) signalling: SignallingLevel,
     pub(super) level: MediaLevel,
     pub(super) current: Option<Current>,
+    pub(super) exception: Option<Arc<Exception>>,
 }
 
 impl MayAnswer {
@@ -90,13 +99,46 @@ impl MayAnswer {
     pub fn current(&self) -> Option<Current> {
         self.current
     }
+
+    /// The exception without which it would be refused.
+    pub fn exception(&self) -> Option<&Arc<Exception>> {
+        self.exception.as_ref()
+    }
 }
+
+/// Sound may run without encryption: only a dated exception can make it.
+#[derive(Debug)]
+pub struct MayBeClear {
+    pub(super) call: CallNumber,
+    pub(super) exception: Arc<Exception>,
+}
+
+impl MayBeClear {
+    /// The call that was judged.
+    pub fn call(&self) -> CallNumber {
+        self.call
+    }
+
+    /// The exception that allows it.
+    pub fn exception(&self) -> &Arc<Exception> {
+        &self.exception
+    }
+}
+
+/// Credentials may be given in the way that was offered.
+#[derive(Debug)]
+pub struct MayLogIn(pub(super) ());
+
+/// What cannot be had: the proof of a moment at which nothing is left to allow.
+#[derive(Debug)]
+pub enum Never {}
 
 /// Keys may be put to work.
 #[derive(Debug)]
 pub struct MayKey {
     pub(super) call: CallNumber,
     pub(super) level: MediaLevel,
+    pub(super) exception: Option<Arc<Exception>>,
 }
 
 impl MayKey {
@@ -108,6 +150,11 @@ impl MayKey {
     /// The level that the sound has with these keys.
     pub fn level(&self) -> MediaLevel {
         self.level
+    }
+
+    /// The exception without which it would be refused.
+    pub fn exception(&self) -> Option<&Arc<Exception>> {
+        self.exception.as_ref()
     }
 }
 
@@ -180,10 +227,18 @@ pub enum Rule {
     CertificateInvalid,
     /// The public key is a pinned one.
     CertificatePin,
+    /// Both sides know a cipher suite in common.
+    TlsSuite,
+    /// A server that demands a certificate of ours gets one that it takes.
+    ClientCertificate,
+    /// Credentials go out as a digest only.
+    LoginScheme,
     /// The description came over a connection that is good enough for the account.
     SignallingLevel,
     /// Sound is encrypted.
     MediaClear,
+    /// A clear phone does not come to one that is encrypted end to end.
+    RoomNotClear,
     /// An SRTP offer brings a key.
     MediaKeyMissing,
     /// SDES and DTLS keys count only over checked signalling.
@@ -224,8 +279,12 @@ impl Rule {
             Rule::CertificateUnknownIssuer => "certificate-unknown-issuer",
             Rule::CertificateInvalid => "certificate-invalid",
             Rule::CertificatePin => "certificate-pin",
+            Rule::TlsSuite => "tls-suite",
+            Rule::ClientCertificate => "client-certificate",
+            Rule::LoginScheme => "login-scheme",
             Rule::SignallingLevel => "signalling-level",
             Rule::MediaClear => "media-clear",
+            Rule::RoomNotClear => "room-not-clear",
             Rule::MediaKeyMissing => "media-key-missing",
             Rule::KeysOverUnverifiedSignalling => "keys-over-unverified-signalling",
             Rule::SuiteForbidden => "suite-forbidden",

@@ -1,9 +1,12 @@
 //! The keys of a leg: there from the start, or still to come from ZRTP, whose packets pass through the leg.
 //!
 //! In: contexts and orders of the dialog. Out: ZRTP packets of the phone, within a rate. Holds no key itself, only contexts that
-//! `policy` allowed. Without one in a direction no sound runs in it: nothing is sent and nothing is heard in clear.
+//! `policy` allowed. Without one in a direction no sound runs in it: nothing is sent and nothing is heard. A clear leg has contexts
+//! too, which only a dated exception makes.
 
-use crate::srtp::{Protector, Sealed, Unprotector};
+use crate::srtp::{
+    ClearReceiver, ClearSender, ProtectError, Protector, Rejected, RtpOut, RtpPacket, Sealed, Unprotector,
+};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,57 @@ pub enum LegKeys {
     },
     /// ZRTP will agree on them: [`LegOrder`]s bring them.
     Awaited,
+    /// There are none, and a dated exception lets the sound be clear.
+    Clear(ClearSender, Box<ClearReceiver>),
+}
+
+/// To the phone.
+pub(super) enum Sender {
+    Sealing(Box<Protector>),
+    Clear(ClearSender),
+}
+
+impl Sender {
+    pub(super) fn rtp(&mut self, packet: &RtpOut<'_>) -> Result<Sealed, ProtectError> {
+        match self {
+            Sender::Sealing(protector) => protector.rtp(packet),
+            Sender::Clear(sender) => sender.rtp(packet),
+        }
+    }
+
+    pub(super) fn rtcp(&mut self, compound: &[u8]) -> Result<Sealed, ProtectError> {
+        match self {
+            Sender::Sealing(protector) => protector.rtcp(compound),
+            Sender::Clear(sender) => sender.rtcp(compound),
+        }
+    }
+}
+
+/// From the phone.
+pub(super) enum Receiver {
+    Opening(Box<Unprotector>),
+    Clear(Box<ClearReceiver>),
+}
+
+impl Receiver {
+    /// Whether a packet that it takes proves who sent it.
+    pub(super) fn proves(&self) -> bool {
+        matches!(self, Receiver::Opening(_))
+    }
+
+    pub(super) fn rtp<'a>(&mut self, packet: &'a mut [u8]) -> Result<RtpPacket<'a>, Rejected> {
+        match self {
+            Receiver::Opening(unprotector) => unprotector.rtp(packet),
+            Receiver::Clear(receiver) => receiver.rtp(packet),
+        }
+    }
+
+    pub(super) fn rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Rejected> {
+        match self {
+            Receiver::Opening(unprotector) => unprotector.rtcp(packet),
+            Receiver::Clear(receiver) => receiver.rtcp(packet),
+        }
+    }
 }
 
 /// What the dialog's ZRTP has done with a leg, in this order.
@@ -34,47 +88,49 @@ pub enum LegOrder {
 
 /// The contexts of both directions.
 pub(super) struct Contexts {
-    protector: Option<Box<Protector>>,
-    unprotector: Option<Box<Unprotector>>,
+    sender: Option<Sender>,
+    receiver: Option<Receiver>,
     /// ZRTP may pass.
     zrtp: Option<Passage>,
 }
 
 impl Contexts {
     pub(super) fn new(now: Instant, keys: LegKeys) -> Self {
-        match keys {
+        let (sender, receiver, zrtp) = match keys {
             LegKeys::Agreed { protector, unprotector } => {
-                Contexts { protector: Some(protector), unprotector: Some(unprotector), zrtp: None }
+                (Some(Sender::Sealing(protector)), Some(Receiver::Opening(unprotector)), None)
             }
-            LegKeys::Awaited => Contexts { protector: None, unprotector: None, zrtp: Some(Passage::new(now)) },
-        }
+            LegKeys::Awaited => (None, None, Some(Passage::new(now))),
+            LegKeys::Clear(sender, receiver) => (Some(Sender::Clear(sender)), Some(Receiver::Clear(receiver)), None),
+        };
+        Contexts { sender, receiver, zrtp }
     }
 
     /// To the phone: only once both sides have confirmed the keys.
-    pub(super) fn protector(&mut self) -> Option<&mut Protector> {
-        self.protector.as_deref_mut()
+    pub(super) fn sender(&mut self) -> Option<&mut Sender> {
+        self.sender.as_mut()
     }
 
-    pub(super) fn unprotector(&mut self) -> Option<&mut Unprotector> {
-        self.unprotector.as_deref_mut()
+    pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
+        self.receiver.as_mut()
     }
 
     /// Whether sound may run.
     pub(super) fn are_complete(&self) -> bool {
-        self.protector.is_some() && self.unprotector.is_some()
+        self.sender.is_some() && self.receiver.is_some()
     }
 
     pub(super) fn receive(&mut self, unprotector: Box<Unprotector>) {
-        self.unprotector = Some(unprotector);
+        self.receiver = Some(Receiver::Opening(unprotector));
     }
 
     pub(super) fn speak(&mut self, protector: Box<Protector>) {
-        self.protector = Some(protector);
+        self.sender = Some(Sender::Sealing(protector));
     }
 
     pub(super) fn replace(&mut self, protector: Protector, unprotector: Unprotector) {
-        self.protector = Some(Box::new(protector));
-        self.unprotector = Some(Box::new(unprotector));
+        self.speak(Box::new(protector));
+        self.receive(Box::new(unprotector));
     }
 
     /// Whether a ZRTP packet goes on to the dialog now.

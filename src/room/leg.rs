@@ -1,7 +1,8 @@
 //! The sound of one phone: its keys, its packets, its voice.
 //!
 //! In: datagrams from anybody, frames of the room. Out: Opus for Galène, sealed packets for the phone. The phone's
-//! address is learnt only from packets that authenticate; others are counted and change nothing (RFC 3711 §3.3).
+//! address is learnt only from packets that authenticate; others are counted and change nothing (RFC 3711 §3.3). A clear leg
+//! learns none: it knows the address of the session description, and takes nothing from elsewhere.
 
 use super::hearing::{Hearing, Voice};
 use super::keys::{Contexts, LegKeys, LegOrder};
@@ -86,7 +87,7 @@ pub struct LegReport {
     pub lost: u64,
     /// Interarrival jitter, milliseconds.
     pub jitter_ms: u64,
-    /// Packets that did not authenticate.
+    /// Packets that did not authenticate; of a clear leg, those that came from elsewhere or made no sense.
     pub auth_failures: u64,
     /// Packets that came before there were keys, dropped unheard: a phone that speaks in clear until ZRTP is done.
     pub before_keys: u64,
@@ -262,6 +263,15 @@ impl Leg {
         }
     }
 
+    /// Whether this is the address that the session description names.
+    fn is_expected(&self, channel: Channel, from: SocketAddr) -> bool {
+        let described = match channel {
+            Channel::Rtp => self.described.rtp,
+            Channel::Rtcp => self.described.rtcp,
+        };
+        described == Some(from)
+    }
+
     fn moved(&mut self, from: SocketAddr) {
         if self.remote.rtp != Some(from) {
             tracing::debug!(call = %self.call, %from, "the phone's address, from an authenticated packet");
@@ -339,11 +349,17 @@ impl Leg {
     }
 
     fn rtp(&mut self, now: Instant, from: SocketAddr, packet: &mut [u8]) -> Option<LegEvent> {
-        let Some(unprotector) = self.contexts.unprotector() else {
+        let expected = self.is_expected(Channel::Rtp, from);
+        let Some(receiver) = self.contexts.receiver() else {
             self.before_keys += 1;
             return None;
         };
-        let packet = match unprotector.rtp(packet) {
+        let proven = receiver.proves();
+        if !proven && !expected {
+            self.auth_failures += 1;
+            return None;
+        }
+        let packet = match receiver.rtp(packet) {
             Ok(packet) => packet,
             Err(why) => {
                 self.auth_failures += 1;
@@ -353,7 +369,9 @@ impl Leg {
         };
         self.heard_from = now;
         self.received += 1;
-        self.moved(from);
+        if proven {
+            self.moved(from);
+        }
         let header = packet.header;
         match &mut self.reception {
             Some(reception) if reception.ssrc() == header.ssrc => reception.packet(now, packet.index, header.timestamp),
@@ -377,11 +395,17 @@ impl Leg {
     }
 
     fn rtcp(&mut self, now: Instant, channel: Channel, from: SocketAddr, packet: &mut [u8]) {
-        let Some(unprotector) = self.contexts.unprotector() else {
+        let expected = self.is_expected(channel, from);
+        let Some(receiver) = self.contexts.receiver() else {
             self.before_keys += 1;
             return;
         };
-        let compound = match unprotector.rtcp(packet) {
+        let proven = receiver.proves();
+        if !proven && !expected {
+            self.auth_failures += 1;
+            return;
+        }
+        let compound = match receiver.rtcp(packet) {
             Ok(compound) => compound,
             Err(why) => {
                 self.auth_failures += 1;
@@ -391,6 +415,7 @@ impl Leg {
         };
         self.heard_from = now;
         match channel {
+            _ if !proven => {}
             Channel::Rtcp => self.remote.rtcp = Some(from),
             Channel::Rtp => self.remote.rtp = Some(from),
         }
@@ -468,8 +493,8 @@ impl Leg {
             ssrc: self.stream.ssrc,
             payload,
         };
-        let Some(protector) = self.contexts.protector() else { return };
-        match protector.rtp(&packet) {
+        let Some(sender) = self.contexts.sender() else { return };
+        match sender.rtp(&packet) {
             Ok(sealed) => {
                 self.stream.marker = false;
                 self.stream.sequence = self.stream.sequence.wrapping_add(1);
@@ -498,8 +523,8 @@ impl Leg {
             true => (Channel::Rtp, self.remote.rtp),
             false => (Channel::Rtcp, self.remote.rtcp),
         };
-        let Some(protector) = self.contexts.protector() else { return };
-        match (protector.rtcp(&compound.to_bytes()), to) {
+        let Some(sender) = self.contexts.sender() else { return };
+        match (sender.rtcp(&compound.to_bytes()), to) {
             (Ok(sealed), Some(to)) => self.packets.push_back((channel, to, sealed)),
             (Ok(_), None) => {}
             (Err(error), _) => tracing::error!(call = %self.call, %error, "report not sealed, not sent"),

@@ -164,6 +164,11 @@ impl Room {
         });
     }
 
+    /// The configuration was read again: who we are there from the next connection on.
+    pub fn change_credentials(&mut self, credentials: galene::Credentials) {
+        self.config.credentials = credentials;
+    }
+
     /// What the dialog's ZRTP has done.
     pub fn order(&mut self, now: Instant, call: CallNumber, order: LegOrder) {
         self.with_leg(now, call, |leg, _| {

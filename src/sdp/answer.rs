@@ -68,7 +68,7 @@ pub enum AnswerError {
     /// No codec, or none of ours.
     #[error("the phone's answer names no codec that was offered")]
     Codec,
-    /// Not exactly one key where keys were offered (RFC 4568 §5.1.2), or any where ZRTP was.
+    /// Not exactly one key where keys were offered (RFC 4568 §5.1.2), or any where none were.
     #[error("the phone's answer does not take exactly one of the offered keys")]
     Crypto,
     /// Multiplexing that was not offered (RFC 5761 §5.1.1).
@@ -104,7 +104,7 @@ impl Answer {
         }
         let keys = match &ours.keying {
             OurKeying::Sdes(_) => 1,
-            OurKeying::Zrtp(_) => 0,
+            OurKeying::Zrtp(_) | OurKeying::Clear => 0,
         };
         if audio.cryptos.len() != keys || audio.unreadable_cryptos > 0 {
             return Err(AnswerError::Crypto);

@@ -124,6 +124,8 @@ pub enum OurKeying {
     Sdes(Vec<CryptoAttribute>),
     /// ZRTP will agree on them: the hash of our Hello (RFC 6189 §8.1).
     Zrtp(String),
+    /// Nothing: the sound is clear, as a dated exception allows.
+    Clear,
 }
 
 impl OurKeying {
@@ -132,7 +134,7 @@ impl OurKeying {
         match self {
             OurKeying::Sdes(_) => Profile::RtpSavp,
             // Linphone takes ZRTP under no other, and RFC 6189 §8 does not forbid it
-            OurKeying::Zrtp(_) => Profile::RtpAvp,
+            OurKeying::Zrtp(_) | OurKeying::Clear => Profile::RtpAvp,
         }
     }
 }
@@ -142,6 +144,7 @@ impl OurSection {
         match keying {
             OurKeying::Sdes(lines) => lines.iter().for_each(|line| self.line("crypto", line.to_value())),
             OurKeying::Zrtp(hash) => self.line("zrtp-hash", hash.clone()),
+            OurKeying::Clear => {}
         }
     }
 

@@ -266,6 +266,13 @@ impl Digest {
         Digest { user, password, realm, strongest: 0, server: None, proxy: None, counters: VecDeque::new() }
     }
 
+    /// Another password, for the same realm.
+    pub fn change_password(&mut self, password: Password) {
+        self.password = password;
+        self.server = None;
+        self.proxy = None;
+    }
+
     /// The account's realm, once it is known.
     pub fn realm(&self) -> Option<&str> {
         self.realm.as_deref()

@@ -132,6 +132,14 @@ impl Registration {
         true
     }
 
+    /// What kept the registrar from agreeing has changed: a registration that is not there is tried now.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if matches!(self.state, State::Due(_)) && self.failures > 0 {
+            self.not_before = None;
+            self.state = State::Due(now);
+        }
+    }
+
     pub(super) fn is_due(&self, now: Instant) -> bool {
         matches!(self.state, State::Due(time) if time <= now)
     }

@@ -1,9 +1,10 @@
 //! SRTP and SRTCP (RFC 3711) with the six suites of [`Suite`] and no other; RTP and RTCP (RFC 3550) around them.
 //!
 //! In: a [`MasterKey`] and policy's proof that it may be used; then payloads to [`Protector`], datagrams to [`Unprotector`].
-//! Out: [`Sealed`] packets, the only thing that a media socket sends, and payloads that authenticated.
+//! Out: [`Sealed`] packets, the only thing that a media socket sends, and payloads that authenticated. What a dated exception lets
+//! be clear goes through [`ClearSender`] and [`ClearReceiver`], which nothing but its proof makes.
 //!
-//! Never: a packet without authentication, without encryption or twice; state for a packet that did not authenticate;
+//! Never: otherwise a packet without authentication, without encryption or twice; state for a packet that did not authenticate;
 //! an allocation per packet; a MKI, a key derivation rate other than 0, or NULL and F8 ciphers.
 //!
 //! A socket that sends [`Sealed`] packets only,
@@ -33,8 +34,19 @@
 //!     let _ = Protector::new(master);
 //! }
 //! ```
+//!
+//! and nobody sends in clear without the proof of an exception:
+//!
+//! ```compile_fail,E0061
+//! use galene_sips::srtp::ClearSender;
+//!
+//! fn clear() -> ClearSender {
+//!     ClearSender::new()
+//! }
+//! ```
 
 mod cipher;
+mod clear;
 mod demultiplex;
 mod kdf;
 mod protect;
@@ -48,6 +60,7 @@ mod suite;
 mod tests;
 mod unprotect;
 
+pub use clear::{ClearReceiver, ClearSender};
 pub use demultiplex::Datagram;
 pub use kdf::{KeyError, MasterKey};
 pub use protect::{ProtectError, Protector, RtpOut, Sealed};

@@ -12,9 +12,9 @@ use crate::policy::MayKey;
 use crate::units::{Ssrc, unfold_sequence};
 use std::fmt;
 
-/// An encrypted and authenticated packet, or one of ZRTP's, ready for the wire.
+/// An encrypted and authenticated packet, one of ZRTP's, or one that a dated exception lets be clear; ready for the wire.
 ///
-/// Only this module makes one, so a socket that takes nothing else sends nothing in clear. It holds its bytes itself.
+/// Only this module and [`ClearSender`](super::ClearSender) make one, so a socket that takes nothing else sends nothing in clear. It holds its bytes itself.
 #[derive(PartialEq, Eq)]
 pub struct Sealed {
     bytes: [u8; MAX_PACKET],
@@ -32,6 +32,30 @@ impl Sealed {
         let mut sealed = Sealed::new();
         let zrtp = Datagram::of(packet) == Some(Datagram::Zrtp);
         (zrtp && sealed.push(packet).is_ok()).then_some(sealed)
+    }
+
+    /// A clear RTP packet, for [`ClearSender`](super::ClearSender) alone.
+    pub(super) fn open_rtp(packet: &RtpOut<'_>) -> Result<Self, ProtectError> {
+        if packet.payload_type > 127 {
+            return Err(ProtectError::BadHeader);
+        }
+        let mut sealed = Sealed::new();
+        sealed.push(&fixed_header(
+            packet.marker,
+            packet.payload_type,
+            packet.sequence,
+            packet.timestamp,
+            packet.ssrc,
+        ))?;
+        sealed.push(packet.payload)?;
+        Ok(sealed)
+    }
+
+    /// A clear RTCP packet, for [`ClearSender`](super::ClearSender) alone.
+    pub(super) fn open(packet: &[u8]) -> Result<Self, ProtectError> {
+        let mut sealed = Sealed::new();
+        sealed.push(packet)?;
+        Ok(sealed)
     }
 
     fn new() -> Self {
@@ -125,19 +149,8 @@ impl Protector {
 
     /// Seals an RTP packet (RFC 3711 §3.3, RFC 7714 §8). A refused packet uses no index up.
     pub fn rtp(&mut self, packet: &RtpOut<'_>) -> Result<Sealed, ProtectError> {
-        if packet.payload_type > 127 {
-            return Err(ProtectError::BadHeader);
-        }
+        let mut sealed = Sealed::open_rtp(packet)?;
         let index = self.next_index(packet.ssrc, packet.sequence)?;
-        let mut sealed = Sealed::new();
-        sealed.push(&fixed_header(
-            packet.marker,
-            packet.payload_type,
-            packet.sequence,
-            packet.timestamp,
-            packet.ssrc,
-        ))?;
-        sealed.push(packet.payload)?;
         let position = Position::rtp(packet.ssrc, index);
         let (header, text) = sealed.bytes[..sealed.len].split_at_mut(FIXED_LEN);
         let tag = self.rtp.seal(&position, header, text)?;

@@ -6,9 +6,10 @@
 use super::{Line, Output, PhoneCall};
 use crate::keying::Secured;
 use crate::peers::{Acquaintance, PeerCache, Remembered, Verification, Verifier};
-use crate::policy::MediaLevel;
+use crate::policy::{Exception, MediaLevel};
 use crate::room::{Author, Command};
 use crate::units::CallNumber;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the store may take before a phone counts as not remembered.
@@ -19,15 +20,23 @@ impl Line {
         self.outputs.push_back(Output::Say(None, text.into()));
     }
 
-    /// A call was agreed on with keys that the provider knows.
-    pub(super) fn tell_sdes(&mut self, number: CallNumber) {
-        let Some(call) = self.calls.get(&number).filter(|call| call.zrtp.is_none()) else { return };
-        let text = format!(
-            "{}: encrypted to the provider, who can listen. Set the phone's media encryption to ZRTP to compare a code.",
-            call.participant
-        );
-        self.say(text);
-        self.tell_level();
+    /// A call is in: what its sound is worth if that is known already, and the exceptions that it rests on.
+    pub(super) fn tell_joined(&mut self, number: CallNumber) {
+        let Some(call) = self.calls.get(&number) else { return };
+        let (name, signalling) = (&call.participant, self.signalling_exception.as_ref());
+        let mut lines: Vec<String> = signalling.map(|exception| excepted_signalling(name, exception)).into_iter().collect();
+        match call.protection().map(|(level, _)| level).filter(|_| call.zrtp.is_none()) {
+            Some(MediaLevel::Clear) => lines.push(excepted_sound(name, call.exception())),
+            Some(_) => lines.push(format!(
+                "{name}: encrypted to the provider, who can listen. Set the phone's media encryption to ZRTP to compare a code."
+            )),
+            None => {}
+        }
+        let is_known = call.zrtp.is_none();
+        lines.into_iter().for_each(|line| self.say(line));
+        if is_known {
+            self.tell_level();
+        }
     }
 
     /// A call is secure: the code, and everything that should make people careful.
@@ -121,6 +130,19 @@ impl Line {
             self.say(format!("⚠ The weakest phone in this group is now {}.", worth(level)));
         }
     }
+}
+
+fn excepted_sound(name: &str, exception: Option<&Arc<Exception>>) -> String {
+    let allowed = exception.map_or_else(String::new, |exception| format!(" {}", allowed(exception)));
+    format!("⚠ {name}: NOT ENCRYPTED, anyone on the way can listen.{allowed}")
+}
+
+fn excepted_signalling(name: &str, exception: &Exception) -> String {
+    format!("⚠ {name} comes over a connection that is not secure: {}. {}", exception.allow.meaning(), allowed(exception))
+}
+
+fn allowed(exception: &Exception) -> String {
+    format!("Allowed until {} by {}: {}", exception.expires, exception.accepted_by, exception.reason)
 }
 
 fn worth(level: MediaLevel) -> &'static str {

@@ -56,7 +56,7 @@ impl Line {
         zrtp.sas_compared(equal);
         if equal {
             secured.compared = true;
-            secured.level = zrtp.level(&self.config.rules, ZrtpOutcome::SecureVerified).unwrap_or(secured.level);
+            secured.level = zrtp.level(&call.rules, ZrtpOutcome::SecureVerified).unwrap_or(secured.level);
         }
         self.pump_zrtp(now, number);
         if !equal {
@@ -140,7 +140,8 @@ impl Line {
         number: CallNumber,
         step: impl FnOnce(&mut Zrtp, &Rules) -> T,
     ) -> Option<T> {
-        let (zrtp, rules) = (self.calls.get_mut(&number)?.zrtp.as_mut()?, &self.config.rules);
+        let call = self.calls.get_mut(&number)?;
+        let (zrtp, rules) = (call.zrtp.as_mut()?, &*call.rules);
         let done = catch_unwind(AssertUnwindSafe(|| step(zrtp, rules))).ok();
         if done.is_none() {
             tracing::error!(call = %number, "ZRTP panicked; the call ends");

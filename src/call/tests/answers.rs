@@ -81,6 +81,7 @@ fn the_answer_and_the_room_have_keys_that_fit_the_phone_s() {
         signalling: SignallingLevel::Verified,
         keying: offered(&answer),
         current: None,
+        others: None,
     };
     let proof = judge(&rules, &facts).allowed().unwrap();
     let mut phone: Keys = Sdes::accept(None, &ours, &answer, proof, &rules).unwrap().keys.unwrap();

@@ -82,6 +82,7 @@ fn the_phone_and_the_room_have_keys_that_fit_under_every_suite() {
             signalling: SignallingLevel::Verified,
             keying: offered(&audio),
             current: None,
+            others: None,
         };
         let proof = judge(&rules, &facts).allowed().unwrap();
         let agreed = Sdes::answer(None, &audio, proof, &rules, &mut Seeded(9, Arc::default())).unwrap();

@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod endings;
+mod exceptions;
 mod goodbye;
 mod late_offers;
 mod refusals;
@@ -12,7 +13,7 @@ mod zrtp;
 
 use super::*;
 use crate::peers::PeerBook;
-use crate::policy::{Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
+use crate::policy::{AccountRules, Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
 use crate::room::{EndReason, JoinRefused, LegOrder, LegSetup, RoomEvent};
 use crate::sip::digest::Password;
 use crate::sip::{self, Agent, AgentConfig, Body, DialogId, Headers, Message, Method, Request, Response, SipUri, Uri};
@@ -120,11 +121,12 @@ impl World {
     }
 
     /// Registered and idle.
-    fn with_rules(rules: Rules) -> Self {
+    fn with_rules(rules: impl Into<AccountRules>) -> Self {
         World::with(rules, 10)
     }
 
-    fn with(rules: Rules, most_calls: usize) -> Self {
+    fn with(rules: impl Into<AccountRules>, most_calls: usize) -> Self {
+        let rules = rules.into();
         let now = Instant::now();
         let mine = Arc::new(AtomicBool::new(false));
         let seeded = |seed| Box::new(Seeded(seed, Arc::default()));

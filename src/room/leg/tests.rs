@@ -1,6 +1,8 @@
 //! One phone's sound in virtual time: what its packets do, and what packets of others do not.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod clear;
+
 use super::*;
 use crate::galene::Credentials;
 use crate::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};

@@ -387,6 +387,13 @@ impl Agent {
         self.settle(now);
     }
 
+    /// Another password from now on. If the old one was not accepted, this one is tried at once.
+    pub fn change_password(&mut self, now: Instant, password: Password) {
+        self.digest.change_password(password);
+        self.registration.hurry(now);
+        self.settle(now);
+    }
+
     /// The realm that credentials are given to, once it is known.
     pub fn realm(&self) -> Option<&str> {
         self.digest.realm()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A day of the Gregorian calendar, in UTC.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Date {
     /// The year.
     pub year: u16,
