@@ -92,7 +92,14 @@ fn a_bad_configuration_ends_with_78_and_what_to_do() {
         (good().replace("[[room]]", "[[room]]\nca_file = \"sip.password\""), vec!["no certificate in PEM form"]),
         (good().replace("[[room]]", "[[rooms]]"), vec!["unknown key \"rooms\"", "Did you mean \"room\"?"]),
         (good().replace("= \"", " \""), vec!["config.toml:2:"]),
-        (exception(&format!("{media_clear}\n{}", date(30))), vec!["\"media-clear\" is not supported by this version"]),
+        (
+            exception(&format!("{}\n{}", media_clear.replace("media", "signalling"), date(30))),
+            vec!["\"signalling-clear\" is not supported by this version"],
+        ),
+        (
+            exception(&format!("{media_clear}\n{}", date(30))).replace("ops@example.org", " "),
+            vec!["accepted_by", "Write who answers"],
+        ),
         (exception(&format!("{media_clear}\n{}", date(91))), vec!["91 days", "more than 90", "earlier day"]),
         (exception(&format!("{media_clear}\nexpire = {}", in_days(30))), vec!["Did you mean \"expires\"?"]),
         (
@@ -110,12 +117,35 @@ fn a_bad_configuration_ends_with_78_and_what_to_do() {
 }
 
 #[test]
+fn a_check_prints_each_exception_with_its_days_left() {
+    for (allow, words) in [
+        ("media-clear", "phones may call without encryption, and anyone on the way can listen"),
+        ("tls-unverified", "the provider's certificate is not checked"),
+        ("tls-wildcard-name", "by a wildcard only"),
+    ] {
+        for (days, left) in [(0, "today is its last day"), (1, "1 day left"), (90, "90 days left")] {
+            let lines = format!("allow = \"{allow}\"\nreason = \"PBX without SRTP until March\"\nexpires = {}", in_days(days));
+            let directory = prepared(&format!("in-force-{allow}-{days}"), &exception(&lines));
+            let output = command(directory.path(), &["check", "--config", "config.toml"]);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            let said = text(&output.stdout);
+            let reason = "Accepted by ops@example.org: PBX without SRTP until March";
+            for word in ["EXCEPTIONS IN FORCE", allow, words, left, reason, &in_days(days).to_string()] {
+                assert!(said.contains(word), "no \"{word}\" in: {said}");
+            }
+            assert!(!said.contains("No exception is in force"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn an_exception_whose_day_is_over_changes_nothing() {
     let lines = "allow = \"media-clear\"\nreason = \"PBX without SRTP until March\"\nexpires = 2026-01-31";
     let directory = prepared("over", &exception(lines));
     let output = command(directory.path(), &["check", "--config", "config.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("No exception is in force"));
+    let said = text(&output.stdout);
+    assert!(said.contains("No exception is in force") && said.contains("ended on 2026-01-31"), "{said}");
 }
 
 #[test]

@@ -5,8 +5,11 @@
 
 mod gateway;
 
+use galene_sips::io::files;
 use galene_sips::io::tls::{self, SipConnection, SipIdentity, TlsError, Trust};
-use galene_sips::policy::{Connecting, Rules, SignallingLevel, Transport, judge};
+use galene_sips::policy::{
+    AccountRules, Connecting, Downgrade, Exception, Rules, SignallingLevel, Transport, judge,
+};
 use galene_sips_lab::certificates::{Authority, Identity, Kind, Tls};
 use galene_sips_lab::tls_trap::{TlsTrap, Visit};
 use gateway::{Directory, Gateway, command};
@@ -56,12 +59,38 @@ fn pinned(identity: &Identity) -> Wanted {
 }
 
 async fn connect(to: SocketAddr, authority: &Authority, wanted: &Wanted) -> Result<SipConnection, TlsError> {
+    connect_by(to, authority, wanted, |rules| rules).await
+}
+
+/// By an exception that is in force today.
+async fn connect_excepting(
+    to: SocketAddr,
+    authority: &Authority,
+    wanted: &Wanted,
+    allow: Downgrade,
+) -> Result<SipConnection, TlsError> {
+    let today = files::today();
+    let exception = Exception {
+        allow,
+        reason: "a test of exceptions".to_owned(),
+        expires: today,
+        accepted_by: "ops@example.org".to_owned(),
+    };
+    connect_by(to, authority, wanted, |rules| AccountRules::new(rules, vec![Arc::new(exception)]).on(today)).await
+}
+
+async fn connect_by(
+    to: SocketAddr,
+    authority: &Authority,
+    wanted: &Wanted,
+    change: impl FnOnce(Rules) -> Rules,
+) -> Result<SipConnection, TlsError> {
     // the counter keeps the files of tests that run at the same time apart
     static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let directory = Directory::new(&format!("tls-refusals-{number}"));
     let trust = Trust::only(&directory.file("ca.pem", 0o644, &authority.pem())).unwrap();
-    let rules = Rules { signalling: wanted.signalling, ..Rules::strict(format!("alice@{NAME}")) };
+    let rules = change(Rules { signalling: wanted.signalling, ..Rules::strict(format!("alice@{NAME}")) });
     let identity = SipIdentity { expected_name: NAME.to_owned(), pins: wanted.pins.clone() };
     let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().unwrap();
     tls::connect_sip(allowed, to, &identity, &trust, &rules).await
@@ -294,6 +323,99 @@ async fn a_server_without_tls_1_2_is_refused_whether_it_answers_in_its_own_versi
         assert_eq!(refusal(connect(address, &authority, &verified()).await).0, "tls-version");
         let rest = heard.await.unwrap();
         assert!(rest.is_empty() || rest[0] == 21, "only an alert may follow: {rest:?}");
+    }
+}
+
+/// As a server that knows none of the offered ciphers: an alert, or one that was not offered.
+#[tokio::test]
+async fn a_server_without_a_cipher_in_common_has_its_own_rule() {
+    let authority = Authority::new("Laboratory CA").unwrap();
+    let handshake_failure = vec![21, 3, 3, 0, 2, 2, 40];
+    let insufficient_security = vec![21, 3, 3, 0, 2, 2, 71];
+    for answer in [handshake_failure, insufficient_security, server_hello(3)] {
+        let (address, heard) = crude_server(answer).await;
+        assert_eq!(refusal(connect(address, &authority, &verified()).await).0, "tls-suite");
+        let rest = heard.await.unwrap();
+        assert!(rest.is_empty() || rest[0] == 21, "only an alert may follow: {rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_client_certificate_has_its_own_rule() {
+    let authority = Authority::new("Laboratory CA").unwrap();
+    let identity = authority.issue(Kind::Good, NAME).unwrap();
+    let demanding = |tls| identity.server_config_for_clients_of(&authority, tls).unwrap();
+    let trap = TlsTrap::start(demanding(Tls::V12)).await.unwrap();
+    assert_eq!(refusal(connect(trap.address(), &authority, &verified()).await).0, "client-certificate");
+    assert!(trap.first_visit(Duration::from_secs(5)).await.unwrap().received.is_empty());
+
+    // TLS 1.3 says so after the handshake
+    let trap = TlsTrap::start(demanding(Tls::V13)).await.unwrap();
+    let mut connection = connect(trap.address(), &authority, &verified()).await.unwrap();
+    let error = connection.stream.read_u8().await.unwrap_err();
+    let refusal = tls::refused_in_handshake(&error, false, NAME).unwrap();
+    assert_eq!(refusal.rule.as_str(), "client-certificate");
+    let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    assert!(tls::refused_in_handshake(&cut, true, NAME).is_none(), "a broken connection says nothing of the server");
+}
+
+#[tokio::test]
+async fn the_program_names_the_rule_of_a_server_that_demands_a_client_certificate() {
+    let authority = Authority::new("Laboratory CA").unwrap();
+    let identity = authority.issue(Kind::Good, NAME).unwrap();
+    for version in [Tls::V12, Tls::V13] {
+        let trap = TlsTrap::start(identity.server_config_for_clients_of(&authority, version).unwrap()).await.unwrap();
+        let directory = Directory::new(&format!("tls-client-{version:?}"));
+        let config = configure(&directory, &authority, trap.address(), "");
+        let mut gateway = Gateway::start(directory.path(), &["run", "--config", &config]);
+        gateway.line_with(&["ERROR", "client-certificate", "remedy="]).await;
+        assert!(gateway.terminate().await.0.success());
+        let silent = |visit: &Visit| !visit.received.windows(13).any(|window| window == b"Authorization");
+        assert!(trap.visits().iter().all(silent), "no credential went out");
+    }
+}
+
+/// By an exception that names it, and as no more than it is.
+#[tokio::test]
+async fn an_exception_admits_the_flaws_that_it_names_and_no_others() {
+    let authority = Authority::new("Laboratory CA").unwrap();
+    for (kind, rule) in JUDGEMENTS {
+        let identity = authority.issue(kind, NAME).unwrap();
+        let trap = TlsTrap::start(identity.server_config(Tls::Both).unwrap()).await.unwrap();
+        let wanted = verified();
+        let result = |allow| connect_excepting(trap.address(), &authority, &wanted, allow);
+        let unverified = result(Downgrade::TlsUnverified).await.expect("admitted").proof;
+        let wildcard = result(Downgrade::TlsWildcardName).await;
+        match rule {
+            None => {
+                let wildcard = wildcard.expect("admitted").proof;
+                for proof in [unverified, wildcard] {
+                    assert_eq!((proof.level(), proof.exception()), (SignallingLevel::Verified, None), "{kind:?}");
+                }
+            }
+            Some(rule) => {
+                assert_eq!(unverified.level(), SignallingLevel::Unverified, "{kind:?}");
+                assert_eq!(unverified.exception().map(|exception| exception.allow), Some(Downgrade::TlsUnverified));
+                match kind {
+                    Kind::Wildcard => assert_eq!(wildcard.expect("admitted").proof.level(), SignallingLevel::Verified),
+                    _ => assert_eq!(refusal(wildcard).0, rule, "{kind:?}"),
+                }
+            }
+        }
+        assert_eq!(refusal_or_none(result(Downgrade::MediaClear).await), rule, "{kind:?}");
+        let other = Wanted { pins: vec!["A".repeat(43) + "="], ..verified() };
+        let wrong_pin = connect_excepting(trap.address(), &authority, &other, Downgrade::TlsUnverified).await;
+        assert_eq!(refusal(wrong_pin).0, "certificate-pin", "{kind:?}");
+    }
+    let (address, _heard) = crude_server(server_hello(2)).await;
+    let old = connect_excepting(address, &authority, &verified(), Downgrade::TlsUnverified).await;
+    assert_eq!(refusal(old).0, "tls-version");
+}
+
+fn refusal_or_none(result: Result<SipConnection, TlsError>) -> Option<&'static str> {
+    match result {
+        Ok(_) => None,
+        refused => Some(refusal(refused).0),
     }
 }
 

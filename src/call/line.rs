@@ -10,7 +10,9 @@ mod zrtp;
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
 use crate::keying::{Keys, Secured};
 use crate::peers::{Change as PeerChange, PeerBook};
-use crate::policy::{AccountRules, Exception, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
+use crate::policy::{
+    AccountRules, Exception, Login, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, judge,
+};
 use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
 use crate::srtp::Suite;
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
@@ -338,9 +340,12 @@ impl Line {
                 }
                 self.registration = Ok(now);
             }
-            Event::RegistrationFailed { status, reason, hint, retry_in } => {
-                let (account, remedy) = (&self.config.account, hint);
-                tracing::warn!(account, status, reason, remedy, ?retry_in, "not registered");
+            Event::RegistrationFailed { status, reason, hint, retry_in, login } => {
+                let refusal = login.and_then(|scheme| judge(&self.rules, &Login { scheme }).allowed().err());
+                let rule = refusal.as_ref().map(|refusal| refusal.rule.as_str());
+                let (reason, remedy) = refusal.map_or((reason, hint), |refusal| (refusal.reason, refusal.hint));
+                let account = &self.config.account;
+                tracing::warn!(account, status, rule, reason, remedy, ?retry_in, "not registered");
                 self.registration = Err(reason);
             }
             // a BYE that waits for its ACK gets the rest of the patience

@@ -123,7 +123,7 @@ impl Link {
             Link::Up(flow) => match flow.progress(buffer).await {
                 Ok(0) => LinkEvent::Broken("the provider closed the connection".to_owned()),
                 Ok(length) => LinkEvent::Received(length),
-                Err(error) => LinkEvent::Broken(broke(&error)),
+                Err(error) => LinkEvent::Broken(flow.refusal(&error).unwrap_or_else(|| broke(&error))),
             },
             Link::Over => pending().await,
         }

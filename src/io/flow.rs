@@ -3,7 +3,7 @@
 //! Nothing here waits for the peer while something else could be done: whoever drives it waits for [`Flow::progress`]
 //! beside everything else. A peer that takes no bytes is gone.
 
-use super::tls::{SipConnection, TlsDescription, TlsStream};
+use super::tls::{SipConnection, TlsDescription, TlsStream, refused_in_handshake};
 use crate::policy::{Exception, MayAuthenticate, SignallingLevel, TlsPeer};
 use std::io;
 use std::net::SocketAddr;
@@ -89,6 +89,13 @@ impl Flow {
                 () = sleep_until(patience.into()), if waits.is_some() => return Err(stalled()),
             }
         }
+    }
+
+    /// What `policy` says of how the connection ended, if the server ended it because of what this gateway lacks.
+    pub fn refusal(&self, error: &io::Error) -> Option<String> {
+        let refusal = refused_in_handshake(error, false, &self.peer.expected)?;
+        tracing::error!(rule = refusal.rule.as_str(), reason = refusal.reason, remedy = refusal.hint, "refused by the provider");
+        Some(format!("{}. {}", refusal.reason, refusal.hint))
     }
 
     /// Writes the rest and says goodbye, if the peer lets us.

@@ -148,7 +148,7 @@ pub async fn connect_sip(
         Err(error) => {
             let version = unfit(&error, identity).and_then(|peer| policy::judge(rules, &peer).allowed().err());
             let asked = asked.0.load(Ordering::Relaxed);
-            let refusal = version.or_else(|| refused_in_handshake(&error, asked, &identity.expected_name, rules));
+            let refusal = version.or_else(|| refused_in_handshake(&error, asked, &identity.expected_name));
             return Err(refusal.map_or_else(|| fail(error.to_string()), TlsError::Refused));
         }
     };
@@ -242,7 +242,6 @@ pub fn refused_in_handshake(
     error: &io::Error,
     asked: bool,
     expected_name: &str,
-    rules: &Rules,
 ) -> Option<policy::Refusal> {
     let fault = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => HandshakeFault::ClientCertificate,
@@ -259,7 +258,8 @@ pub fn refused_in_handshake(
         | rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => HandshakeFault::NoCommonSuite,
         _ => return None,
     };
-    policy::judge(rules, &Handshake { expected: expected_name.to_owned(), fault }).allowed().err()
+    // no rule of an account changes it
+    policy::judge(&Rules::strict(""), &Handshake { expected: expected_name.to_owned(), fault }).allowed().err()
 }
 
 /// Has no certificate to show, and notes that the server wants one.

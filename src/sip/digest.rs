@@ -4,7 +4,7 @@
 //! `Proxy-Authorization`). A [`Digest`] answers one account's realm only, with the strongest algorithm offered, never
 //! with a weaker one than that realm has shown before, and only against a [`MayAuthenticate`] of the current flow.
 
-use crate::policy::{MayAuthenticate, SignallingLevel};
+use crate::policy::{LoginScheme, MayAuthenticate, SignallingLevel};
 use crate::secret::Secret;
 use crate::units::{Random, random_hex};
 use md5::Md5;
@@ -163,6 +163,18 @@ impl Challenge {
     }
 }
 
+/// What a challenge asks for, as a fact for policy.
+fn scheme(value: &str, challenge: Option<&Challenge>) -> LoginScheme {
+    match challenge.map(|challenge| challenge.algorithm) {
+        Some(Algorithm::Md5) => LoginScheme::DigestMd5,
+        Some(Algorithm::Sha256 | Algorithm::Sha512_256) => LoginScheme::DigestSha2,
+        None if value.split_ascii_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case("Basic")) => {
+            LoginScheme::Basic
+        }
+        None => LoginScheme::Unknown,
+    }
+}
+
 /// `name=value` pairs between commas, each value a token or a quoted string.
 struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 
@@ -208,11 +220,11 @@ fn closing_quote(text: &str) -> Option<usize> {
 /// Why a challenge is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// Nothing that we could answer.
+    /// Nothing that we could answer; with the best that was offered, for `policy` to judge.
     #[error(
         "the server asks for no kind of authentication that is supported (Digest with MD5, SHA-256 or SHA-512-256)"
     )]
-    NothingSupported,
+    NothingSupported(LoginScheme),
     /// Another realm than the account's.
     #[error("the server asks for a password of realm \"{asked}\", but this account's realm is \"{kept}\"")]
     OtherRealm {
@@ -239,7 +251,7 @@ impl DigestError {
     /// What the operator can do.
     pub fn hint(&self) -> String {
         match self {
-            DigestError::NothingSupported => "ask the provider for Digest with SHA-256".to_owned(),
+            DigestError::NothingSupported(_) => "ask the provider for Digest with SHA-256".to_owned(),
             DigestError::OtherRealm { asked, .. } | DigestError::UnknownRealm { asked } => {
                 format!("if the provider says that this is right, set realm = \"{asked}\" for the account")
             }
@@ -287,9 +299,14 @@ impl Digest {
         challenges: impl Iterator<Item = &'a str>,
         sets_realm: bool,
     ) -> Result<&Challenge, DigestError> {
-        let offered: Vec<Challenge> =
-            challenges.filter_map(Challenge::parse).filter(|c| self.password.fits(c.algorithm)).collect();
-        let asked = offered.first().ok_or(DigestError::NothingSupported)?.realm.clone();
+        let mut best_scheme = LoginScheme::Basic;
+        let mut offered = Vec::new();
+        for value in challenges {
+            let challenge = Challenge::parse(value);
+            best_scheme = best_scheme.max(scheme(value, challenge.as_ref()));
+            offered.extend(challenge.filter(|challenge| self.password.fits(challenge.algorithm)));
+        }
+        let asked = offered.first().ok_or(DigestError::NothingSupported(best_scheme))?.realm.clone();
         let realm = match &self.realm {
             Some(realm) => realm.clone(),
             None if sets_realm => asked.clone(),

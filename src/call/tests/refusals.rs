@@ -155,3 +155,22 @@ fn a_panic_while_reading_an_invite_refuses_that_call_alone() {
     let third = world.call(&offer());
     assert_eq!(world.statuses(third), [180, 200]);
 }
+
+#[test]
+fn a_provider_without_a_login_that_is_supported_is_named_by_its_rule() {
+    let mut world = World::new();
+    world.registrar_answers = false;
+    for (challenge, words) in [("Basic realm=\"x\"", "(Basic)"), ("Digest realm=x, nonce=n, algorithm=y", "no login")] {
+        world.disconnect();
+        world.sent.clear();
+        world.connect();
+        let register = world.requests("REGISTER").pop().unwrap().clone();
+        let mut response = Response::to(&register, 401, "Unauthorized");
+        response.headers.push("WWW-Authenticate", challenge.to_owned());
+        world.line.handle_bytes(world.now, &response.to_bytes());
+        world.settle();
+        let shown = world.line.report(world.now).registration;
+        assert!(shown.contains(words), "{challenge}: {shown}");
+        assert_eq!(world.requests("REGISTER").len(), 1, "no password goes out");
+    }
+}

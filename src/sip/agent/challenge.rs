@@ -3,7 +3,8 @@
 
 use super::{Agent, Event};
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::Asker;
+use crate::policy::LoginScheme;
+use crate::sip::digest::{Asker, DigestError};
 use crate::sip::header::CSeq;
 use crate::sip::message::{Request, Response};
 use crate::sip::transaction::{Purpose, TransactionKey};
@@ -28,6 +29,7 @@ impl Agent {
         let asking = |asker: &Asker| may_ask(*asker) && response.headers.get(asker.challenge_header()).is_some();
         let mut answered = Vec::new();
         let mut refusal = None;
+        let mut login = None;
         transaction.challenges += 1;
         for asker in Asker::ALL.into_iter().filter(asking) {
             let challenges = response.headers.all(asker.challenge_header());
@@ -40,14 +42,19 @@ impl Agent {
                     ));
                 }
                 Ok(_) => answered.push(asker),
-                Err(error) => refusal = Some((error.to_string(), error.hint())),
+                Err(error) => {
+                    if let DigestError::NothingSupported(scheme) = error {
+                        login = Some(scheme);
+                    }
+                    refusal = Some((error.to_string(), error.hint()));
+                }
             }
         }
         if answered.is_empty() || transaction.challenges > MAX_CHALLENGES {
             let refusal = refusal.unwrap_or_else(|| {
                 ("the challenge was not answered".to_owned(), "check the user name and the password".to_owned())
             });
-            self.unauthenticated(now, key, response.status, refusal);
+            self.unauthenticated(now, key, response.status, refusal, login);
             return false;
         }
         transaction.answered.retain(|asker| !answered.contains(asker));
@@ -83,9 +90,16 @@ impl Agent {
         }
     }
 
-    fn unauthenticated(&mut self, now: Instant, key: TransactionKey, status: u16, (reason, hint): (String, String)) {
+    fn unauthenticated(
+        &mut self,
+        now: Instant,
+        key: TransactionKey,
+        status: u16,
+        (reason, hint): (String, String),
+        login: Option<LoginScheme>,
+    ) {
         match self.clients.get(&key).map(|transaction| transaction.purpose) {
-            Some(Purpose::Register) => self.register_unauthenticated(now, status, reason, hint),
+            Some(Purpose::Register) => self.register_unauthenticated(now, status, reason, hint, login),
             Some(Purpose::End) | None => {}
             Some(_) => self.event(Event::ChallengeRefused { reason, hint }),
         }

@@ -21,7 +21,7 @@ use super::registration::Registration;
 use super::transaction::{ClientTransaction, ServerTransactions, TransactionKey};
 use super::uri::{Host, SipUri, Uri};
 use super::validate::validate_response;
-use crate::policy::MayAuthenticate;
+use crate::policy::{LoginScheme, MayAuthenticate};
 use crate::units::{Random, random_hex};
 pub use client::RequestError;
 use keepalive::{Beat, Keepalive};
@@ -100,6 +100,8 @@ pub enum Event {
         hint: String,
         /// When it is tried again.
         retry_in: Option<Duration>,
+        /// The best login that was offered, if none of those offered is supported: `policy` says what that means.
+        login: Option<LoginScheme>,
     },
     /// The binding is removed, or there is no flow to remove it over.
     Unregistered,

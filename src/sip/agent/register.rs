@@ -1,6 +1,7 @@
 //! The agent registers: REGISTER out, its response in, what the registration makes of it up to the user.
 
 use super::{Agent, Event};
+use crate::policy::LoginScheme;
 use crate::sip::digest::Asker;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Response;
@@ -48,7 +49,8 @@ impl Agent {
                     }
                     None => "the registrar did not answer".to_owned(),
                 };
-                self.event(Event::RegistrationFailed { status, reason, hint, retry_in: Some(retry_in) });
+                let retry_in = Some(retry_in);
+                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, login: None });
                 if silence {
                     // Over a reliable transport silence means that nobody is there (RFC 5626 §4.4).
                     self.close(now, "the registrar did not answer a REGISTER within 32 s".to_owned());
@@ -58,10 +60,18 @@ impl Agent {
     }
 
     /// The challenge to a REGISTER is not answered.
-    pub(super) fn register_unauthenticated(&mut self, now: Instant, status: u16, reason: String, hint: String) {
+    pub(super) fn register_unauthenticated(
+        &mut self,
+        now: Instant,
+        status: u16,
+        reason: String,
+        hint: String,
+        login: Option<LoginScheme>,
+    ) {
         match self.registration.failed(now, hint, true, None, &mut *self.random) {
             Outcome::Failed { hint, retry_in } => {
-                self.event(Event::RegistrationFailed { status: Some(status), reason, hint, retry_in: Some(retry_in) });
+                let (status, retry_in) = (Some(status), Some(retry_in));
+                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, login });
             }
             Outcome::Removed => self.event(Event::Unregistered),
             Outcome::Bound(_) | Outcome::AskAgain => {}

@@ -170,10 +170,34 @@ fn an_ha1_answers_only_its_own_algorithm() {
     let mut digest = Digest::new("bob".to_owned(), Password::Ha1(Algorithm::Md5, "00".into()), None);
     assert_eq!(
         challenge(&mut digest, &["Digest realm=r, nonce=n, algorithm=SHA-256"]),
-        Err(DigestError::NothingSupported)
+        Err(DigestError::NothingSupported(LoginScheme::DigestSha2))
     );
     challenge(&mut digest, &["Digest realm=r, nonce=n, algorithm=SHA-256", "Digest realm=r, nonce=n"]).unwrap();
     assert_eq!(part(&credentials(&mut digest), "algorithm"), None);
+}
+
+#[test]
+fn what_cannot_be_answered_is_told_as_the_best_of_what_was_offered() {
+    let basic = "Basic realm=\"r\"";
+    let unknown = ["Digest realm=r, nonce=n, algorithm=SHA-3", "Bearer realm=r", "Digest", "Basically realm=r"];
+    assert_eq!(challenge(&mut bob(), &[basic]), Err(DigestError::NothingSupported(LoginScheme::Basic)));
+    for unknown in unknown {
+        let refused = Err(DigestError::NothingSupported(LoginScheme::Unknown));
+        assert_eq!(challenge(&mut bob(), &[basic, unknown]), refused, "{unknown}");
+    }
+    challenge(&mut bob(), &[basic, "Digest realm=r, nonce=n"]).unwrap();
+}
+
+#[test]
+fn another_password_counts_at_once_and_forgets_the_old_challenges() {
+    let mut digest = bob();
+    challenge(&mut digest, &["Digest realm=r, nonce=n, algorithm=SHA-256"]).unwrap();
+    let before = part(&credentials(&mut digest), "response").map(str::to_owned);
+    digest.change_password(Password::Plain("another".into()));
+    assert_eq!(digest.credentials(&proof(), Asker::Server, "REGISTER", "sip:x", &mut Zeros), None);
+    challenge(&mut digest, &["Digest realm=r, nonce=n, algorithm=SHA-256"]).unwrap();
+    assert_ne!(part(&credentials(&mut digest), "response").map(str::to_owned), before);
+    assert_eq!(challenge(&mut digest, &["Digest realm=r, nonce=m"]), Err(DigestError::Weakened), "what it was held to stays");
 }
 
 #[test]

@@ -181,6 +181,45 @@ fn a_wrong_password_is_sent_once_and_the_operator_is_told() {
 }
 
 #[test]
+fn another_password_is_tried_at_once_and_one_that_was_right_is_left_in_peace() {
+    let challenge = "Digest realm=\"example.org\", nonce=\"n1\", qop=\"auth\"".to_owned();
+    let mut world = world(|registrar| {
+        registrar.challenges = vec![challenge.clone()];
+        registrar.check = |_| false;
+    });
+    let before = world.requests(GATEWAY, "REGISTER").len();
+    world.registrar.check = |request| request.headers.get("Authorization").is_some();
+    world.run(MOMENT);
+    assert_eq!(world.requests(GATEWAY, "REGISTER").len(), before, "it waits");
+    let now = world.now;
+    world.agents[GATEWAY].change_password(now, Password::Plain("right".into()));
+    world.run(MOMENT);
+    assert!(world.take(GATEWAY).iter().any(|event| matches!(event, Event::Registered { .. })));
+    let registered = world.requests(GATEWAY, "REGISTER").len();
+    let now = world.now;
+    world.agents[GATEWAY].change_password(now, Password::Plain("another".into()));
+    world.run(MOMENT);
+    assert_eq!(world.requests(GATEWAY, "REGISTER").len(), registered, "the binding holds");
+}
+
+#[test]
+fn a_login_that_is_not_supported_is_told_as_a_fact_for_policy() {
+    for (challenge, scheme) in [
+        ("Basic realm=\"example.org\"", LoginScheme::Basic),
+        ("Digest realm=\"example.org\", nonce=\"n\", algorithm=SHA-3", LoginScheme::Unknown),
+    ] {
+        let mut world = world(|registrar| {
+            registrar.challenges = vec![challenge.to_owned()];
+            registrar.check = |_| false;
+        });
+        let [Event::RegistrationFailed { status, login, .. }] = world.take(GATEWAY)[..] else { panic!("{challenge}") };
+        assert_eq!((status, login), (Some(401), Some(scheme)));
+        let registers = world.requests(GATEWAY, "REGISTER");
+        assert!(registers.iter().all(|register| register.headers.get("Authorization").is_none()));
+    }
+}
+
+#[test]
 fn stale_nonces_are_answered_twice_and_not_for_ever() {
     let mut world = world(|registrar| {
         registrar.challenges = vec!["Digest realm=\"example.org\", nonce=\"n\", stale=true".to_owned()];
