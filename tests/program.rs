@@ -124,7 +124,8 @@ fn a_check_prints_each_exception_with_its_days_left() {
         ("tls-wildcard-name", "by a wildcard only"),
     ] {
         for (days, left) in [(0, "today is its last day"), (1, "1 day left"), (90, "90 days left")] {
-            let lines = format!("allow = \"{allow}\"\nreason = \"PBX without SRTP until March\"\nexpires = {}", in_days(days));
+            let lines =
+                format!("allow = \"{allow}\"\nreason = \"PBX without SRTP until March\"\nexpires = {}", in_days(days));
             let directory = prepared(&format!("in-force-{allow}-{days}"), &exception(&lines));
             let output = command(directory.path(), &["check", "--config", "config.toml"]);
             assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

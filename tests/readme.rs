@@ -58,7 +58,7 @@ fn the_first_screen_leads_to_a_real_phone() {
 fn every_command_and_option_exists() {
     let text = readme();
     let named = commands(&text);
-    for command in ["run", "check", "example", "status", "calls", "hangup", "peers"] {
+    for command in ["run", "check", "example", "status", "calls", "hangup", "reload", "peers"] {
         assert!(named.contains(&command), "README says nothing of {command}");
         help(&[command]);
     }

@@ -7,9 +7,7 @@ mod gateway;
 
 use galene_sips::io::files;
 use galene_sips::io::tls::{self, SipConnection, SipIdentity, TlsError, Trust};
-use galene_sips::policy::{
-    AccountRules, Connecting, Downgrade, Exception, Rules, SignallingLevel, Transport, judge,
-};
+use galene_sips::policy::{AccountRules, Connecting, Downgrade, Exception, Rules, SignallingLevel, Transport, judge};
 use galene_sips_lab::certificates::{Authority, Identity, Kind, Tls};
 use galene_sips_lab::tls_trap::{TlsTrap, Visit};
 use gateway::{Directory, Gateway, command};

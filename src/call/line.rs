@@ -10,12 +10,10 @@ mod zrtp;
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
 use crate::keying::{Keys, Secured};
 use crate::peers::{Change as PeerChange, PeerBook};
-use crate::policy::{
-    AccountRules, Exception, Login, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, judge,
-};
+use crate::policy::{AccountRules, Exception, Login, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, judge};
 use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
-use crate::srtp::Suite;
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
+use crate::srtp::Suite;
 use crate::units::{CallNumber, CallNumbers, Date, Random, WallClock};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -131,7 +131,12 @@ enum Keying {
 }
 
 impl Terms {
-    fn new(audio: &AudioOffer, codec: sdp::OfferedCodec, agreed: (Keying, Option<Arc<Exception>>), layout: Layout) -> Self {
+    fn new(
+        audio: &AudioOffer,
+        codec: sdp::OfferedCodec,
+        agreed: (Keying, Option<Arc<Exception>>),
+        layout: Layout,
+    ) -> Self {
         let (keying, exception) = agreed;
         let remote = RemoteMedia { rtp: audio.remote_rtp, rtcp: audio.remote_rtcp, rtcp_mux: audio.rtcp_mux };
         let telephone_event = audio.telephone_event(codec.codec);

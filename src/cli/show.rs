@@ -42,7 +42,8 @@ fn exceptions(config: &Config, today: Date) -> String {
             let Exception { allow, reason, expires, accepted_by } = &**exception;
             let (allow, address) = (allow.as_str(), &account.address);
             if !exception.is_in_force(today) {
-                over += &format!("\nThe exception {allow} of {address} ended on {expires}: what it allowed is refused.\n");
+                over +=
+                    &format!("\nThe exception {allow} of {address} ended on {expires}: what it allowed is refused.\n");
                 continue;
             }
             let days = match exception.days_left(today) {
@@ -79,7 +80,8 @@ pub(super) fn status(status: &Status) -> String {
     for account in &status.accounts {
         let tls = match &account.signalling {
             Some(signalling) => {
-                let by = signalling.exception.as_ref().map_or_else(String::new, |by| format!(", by the exception {by}"));
+                let by =
+                    signalling.exception.as_ref().map_or_else(String::new, |by| format!(", by the exception {by}"));
                 format!("TLS {} {} ({}{by})", signalling.tls, signalling.cipher, signalling.level)
             }
             None => "no connection".to_owned(),
@@ -205,7 +207,7 @@ fn peer(peer: &PeerStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::admin::{Media, Participant, Rtp};
+    use crate::io::admin::{AccountStatus, Media, Participant, Rtp, Signalling};
 
     fn alice() -> Call {
         let room = "https://galene.example.org/group/reunion/".to_owned();
@@ -253,6 +255,61 @@ mod tests {
         assert!(shown.contains("code aohi, compared") && shown.matches("WARNING").count() == 2, "{shown}");
         call.media = Media { level: "none".to_owned(), ..call.media };
         assert!(super::call(&call).contains("not secure yet"));
+    }
+
+    fn excepted() -> ExceptionStatus {
+        ExceptionStatus {
+            allow: "media-clear".to_owned(),
+            reason: "PBX without SRTP".to_owned(),
+            expires: "2027-02-01".to_owned(),
+            days_left: 12,
+            accepted_by: "ops@example.org".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_clear_call_is_called_so_with_what_allows_it() {
+        let mut call = alice();
+        call.media = Media { level: "clear".to_owned(), method: "none".to_owned(), suite: String::new(), ..call.media };
+        call.exceptions = vec![excepted()];
+        let shown = super::call(&call);
+        for words in ["NOT ENCRYPTED", "EXCEPTION media-clear until 2027-02-01, 12 days left", "ops@example.org: PBX"] {
+            assert!(shown.contains(words), "no {words}: {shown}");
+        }
+        assert!(!shown.contains("encrypted to") && !shown.contains("encrypted end"), "{shown}");
+        // keys over signalling that nobody checked are worth nothing
+        call.media = Media { method: "sdes".to_owned(), suite: "AES_CM_128_HMAC_SHA1_80".to_owned(), ..call.media };
+        assert!(super::call(&call).contains("NOT ENCRYPTED"));
+        assert!(!super::call(&alice()).contains("EXCEPTION"), "and otherwise nothing of it shows");
+    }
+
+    #[test]
+    fn an_account_shows_its_exceptions_and_what_its_connection_rests_on() {
+        let signalling = Signalling {
+            level: "unverified".to_owned(),
+            exception: Some("tls-unverified".to_owned()),
+            tls: "1.3".to_owned(),
+            cipher: "X".to_owned(),
+            peer_name: "sip.example.org".to_owned(),
+        };
+        let account = AccountStatus {
+            account: "a@b".to_owned(),
+            registered: true,
+            registration: "registered".to_owned(),
+            signalling: Some(signalling),
+            room: "r".to_owned(),
+            galene: "idle".to_owned(),
+            calls: 0,
+            exceptions: vec![excepted()],
+        };
+        let shown = |account: &AccountStatus| {
+            status(&Status { schema_version: 1, version: "1".to_owned(), accounts: vec![account.clone()] })
+        };
+        let text = shown(&account);
+        assert!(text.contains("(unverified, by the exception tls-unverified)"), "{text}");
+        assert!(text.contains("EXCEPTION media-clear until 2027-02-01"), "{text}");
+        let plain = AccountStatus { signalling: None, exceptions: Vec::new(), ..account };
+        assert!(!shown(&plain).to_lowercase().contains("exception"));
     }
 
     #[test]

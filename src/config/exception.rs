@@ -16,11 +16,7 @@ const REASON_CHARACTERS: usize = 10;
 const MAX_DAYS: i64 = 90;
 
 /// Gives each account its exceptions.
-pub(super) fn read(
-    sections: Vec<Section<'_>>,
-    accounts: &mut [Account],
-    today: Date,
-) -> Result<(), ConfigError> {
+pub(super) fn read(sections: Vec<Section<'_>>, accounts: &mut [Account], today: Date) -> Result<(), ConfigError> {
     for mut section in sections {
         read_one(&mut section, accounts, today)?;
     }

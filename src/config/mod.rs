@@ -11,9 +11,9 @@ mod room;
 mod service;
 mod table;
 
-pub use change::Changes;
-pub use account::{Account, AccountSecret, Address, Ha1Algorithm, OutboundProxy};
 pub use crate::units::Date;
+pub use account::{Account, AccountSecret, Address, Ha1Algorithm, OutboundProxy};
+pub use change::Changes;
 pub use room::{GroupCredentials, Room};
 pub use service::{Log, LogFormat, LogLevel, Media};
 

@@ -129,7 +129,11 @@ fn every_key_of_the_example_is_known_and_every_known_key_is_in_the_example() {
     assert_eq!(config.media, Media { public_address: Some("198.51.100.7".parse().unwrap()), ..Media::default() });
     assert_eq!(config.store_directory, Path::new("/etc/g/galene-sips-store"), "the defaults are as the example says");
     let strict = crate::policy::Rules::strict("conference@sip.example.org");
-    assert_eq!(account.rules, crate::policy::Rules { room_minimum: MediaLevel::Srtp, ..strict }, "as a room that writes it");
+    assert_eq!(
+        account.rules,
+        crate::policy::Rules { room_minimum: MediaLevel::Srtp, ..strict },
+        "as a room that writes it"
+    );
     let exceptions: Vec<Downgrade> = account.exceptions.iter().map(|exception| exception.allow).collect();
     assert_eq!(exceptions, [Downgrade::MediaClear]);
     let keys = [account::KEYS, room::KEYS, service::MEDIA_KEYS, service::LOG_KEYS, exception::KEYS].concat();

@@ -220,8 +220,7 @@ async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsErr
     let mut trouble = unreachable("it has no address".to_owned());
     let rules = settings.rules.on(files::today());
     for address in addresses {
-        let allowed =
-            judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+        let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
         match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &rules).await {
             Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
             decided => return decided,

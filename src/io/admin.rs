@@ -475,8 +475,7 @@ async fn status(parts: &[Part]) -> Status {
                 None => "the room's task does not answer".to_owned(),
             },
             calls: report.as_ref().map_or(0, |report| report.line.calls.len()),
-            exceptions: report
-                .map_or_else(Vec::new, |report| exceptions(&report.line.exceptions, report.line.today)),
+            exceptions: report.map_or_else(Vec::new, |report| exceptions(&report.line.exceptions, report.line.today)),
         });
     }
     Status { schema_version: SCHEMA_VERSION, version: env!("CARGO_PKG_VERSION").to_owned(), accounts }
@@ -639,7 +638,11 @@ mod tests {
     #[tokio::test]
     async fn a_question_without_an_end_or_a_sense_is_not_answered() {
         let path = place("noise");
-        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(Parts::default(), peers(&path), mpsc::channel(1).0));
+        let server = tokio::spawn(AdminSocket::open(&path).await.unwrap().serve(
+            Parts::default(),
+            peers(&path),
+            mpsc::channel(1).0,
+        ));
         for noise in ["x".repeat(100_000), "{}\n".to_owned(), "\n".to_owned()] {
             let mut stream = UnixStream::connect(&path).await.unwrap();
             let _ = stream.write_all(noise.as_bytes()).await; // it may hang up in the middle

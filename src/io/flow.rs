@@ -94,7 +94,12 @@ impl Flow {
     /// What `policy` says of how the connection ended, if the server ended it because of what this gateway lacks.
     pub fn refusal(&self, error: &io::Error) -> Option<String> {
         let refusal = refused_in_handshake(error, false, &self.peer.expected)?;
-        tracing::error!(rule = refusal.rule.as_str(), reason = refusal.reason, remedy = refusal.hint, "refused by the provider");
+        tracing::error!(
+            rule = refusal.rule.as_str(),
+            reason = refusal.reason,
+            remedy = refusal.hint,
+            "refused by the provider"
+        );
         Some(format!("{}. {}", refusal.reason, refusal.hint))
     }
 

@@ -258,9 +258,11 @@ impl Service {
             );
             return not(ReloadOutcome::NeedsRestart, message);
         }
-        if let Some(again) = changes.added.iter().find(|added| self.leaving.values().any(|name| *name == added.to_string()))
+        if let Some(again) =
+            changes.added.iter().find(|added| self.leaving.values().any(|name| *name == added.to_string()))
         {
-            let message = format!("{again} was removed just now and is still ending its calls; try again in a few seconds");
+            let message =
+                format!("{again} was removed just now and is still ending its calls; try again in a few seconds");
             return not(ReloadOutcome::Failed, message);
         }
         let mut prepared = Vec::new();

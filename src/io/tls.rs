@@ -5,7 +5,8 @@
 //! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
 
 use crate::policy::{
-    self, Chain, Handshake, HandshakeFault, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
+    self, Chain, Handshake, HandshakeFault, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion,
+    Validity, Verdict,
 };
 use crate::sip::peer_name;
 use base64::Engine as _;
@@ -18,8 +19,8 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, PeerMisbehaved, ProtocolVersion,
-    RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, PeerMisbehaved,
+    ProtocolVersion, RootCertStore, SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
 use std::io;
@@ -238,15 +239,13 @@ fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
 
 /// What `policy` says of a handshake that ended before there was a certificate to judge, and of a connection that ends with the
 /// alert that TLS 1.3 sends after the handshake (RFC 8446 §4.4.2.4). `asked`: the server wanted a certificate of ours.
-pub fn refused_in_handshake(
-    error: &io::Error,
-    asked: bool,
-    expected_name: &str,
-) -> Option<policy::Refusal> {
+pub fn refused_in_handshake(error: &io::Error, asked: bool, expected_name: &str) -> Option<policy::Refusal> {
     let fault = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => HandshakeFault::ClientCertificate,
         // what a server before TLS 1.3 says to a client without a certificate (RFC 5246 §7.4.6)
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate) if asked => {
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate)
+            if asked =>
+        {
             HandshakeFault::ClientCertificate
         }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity)

@@ -140,9 +140,9 @@ impl AccountRules {
             Downgrade::MediaClear if self.rules.room_minimum > MediaLevel::Clear => {
                 Some("it has no effect: the room's own media_minimum is not lowered by it")
             }
-            Downgrade::MediaClear if self.rules.tries_zrtp_first() => {
-                Some("it has no effect: with zrtp_hash = \"optional\" ZRTP is tried with every phone that offers no key")
-            }
+            Downgrade::MediaClear if self.rules.tries_zrtp_first() => Some(
+                "it has no effect: with zrtp_hash = \"optional\" ZRTP is tried with every phone that offers no key",
+            ),
             _ => None,
         }
     }

@@ -188,10 +188,8 @@ impl TlsPeer {
     /// A wildcard is the lesser evil, if it is the only one: the level stays what it would be with the exact name.
     fn excepted(&self, rules: &Rules, refusal: Refusal) -> Result<MayAuthenticate, Refusal> {
         let wildcard = Some(Downgrade::TlsWildcardName).filter(|_| refusal.rule == Rule::CertificateWildcard);
-        let allowed = [
-            (wildcard, SignallingLevel::Verified),
-            (Some(Downgrade::TlsUnverified), SignallingLevel::Unverified),
-        ];
+        let allowed =
+            [(wildcard, SignallingLevel::Verified), (Some(Downgrade::TlsUnverified), SignallingLevel::Unverified)];
         let found = allowed.into_iter().find_map(|(kind, level)| Some((rules.exceptions.allows(kind?)?, level)));
         let (exception, level) = found.ok_or(refusal)?;
         Ok(MayAuthenticate { account: rules.account.clone(), level, exception: Some(exception) })
@@ -306,7 +304,10 @@ impl Weigh for Handshake {
         Err(match self.fault {
             HandshakeFault::NoCommonSuite => connection(
                 Rule::TlsSuite,
-                format!("The server for {} speaks no TLS cipher that is safe enough, or none that this program has", self.expected),
+                format!(
+                    "The server for {} speaks no TLS cipher that is safe enough, or none that this program has",
+                    self.expected
+                ),
                 "Ask the provider to enable AES-GCM or ChaCha20-Poly1305 with ECDHE",
             ),
             HandshakeFault::ClientCertificate => connection(
@@ -325,7 +326,9 @@ impl Weigh for Login {
         let reason = match self.scheme {
             LoginScheme::DigestMd5 | LoginScheme::DigestSha2 => return Ok(MayLogIn(())),
             LoginScheme::Basic => "The provider asks for the password itself (Basic), which SIP forbids (RFC 8760)",
-            LoginScheme::Unknown => "The provider offers no login that is supported: Digest with MD5, SHA-256 or SHA-512-256",
+            LoginScheme::Unknown => {
+                "The provider offers no login that is supported: Digest with MD5, SHA-256 or SHA-512-256"
+            }
         };
         Err(connection(Rule::LoginScheme, reason, "Ask the provider for Digest with SHA-256"))
     }

@@ -6,10 +6,10 @@
 //! Never: anything authentic. Whoever hands a datagram in has looked where it came from; nothing may be learnt from it.
 
 use super::protect::{ProtectError, RtpOut, Sealed};
+use super::rtcp;
 use super::rtp::{FIXED_LEN, RtpHeader};
 use super::sources::Sources;
 use super::unprotect::{Rejected, RtpPacket};
-use super::rtcp;
 use crate::policy::MayBeClear;
 use crate::units::unfold_sequence;
 

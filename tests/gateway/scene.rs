@@ -71,7 +71,10 @@ impl Scene {
         };
         let tls = identity.server_config(Tls::Both).unwrap();
         let options = RegistrarOptions::new(tls, DOMAIN).with_user("conference", PASSWORD);
-        let provider = Registrar::start(options.with_user("alice", PHONE_PASSWORD).with_user("second", "the second's own")).await.unwrap();
+        let provider =
+            Registrar::start(options.with_user("alice", PHONE_PASSWORD).with_user("second", "the second's own"))
+                .await
+                .unwrap();
         let tls = authority.issue_for_address([127, 0, 0, 1].into()).unwrap().server_config(Tls::Both).unwrap();
         let group = GroupDescription::open("Lab").with_token(TOKEN, PRESENT);
         let group = GroupServer::start(GroupServerOptions::new(tls).with_group("lab", group)).await.unwrap();
@@ -111,8 +114,14 @@ impl Scene {
 
     /// A registered phone.
     pub(crate) async fn phone(&self) -> Phone {
+        self.phone_that_expects(DOMAIN).await
+    }
+
+    /// A registered phone to which the provider's certificate must show this name.
+    pub(crate) async fn phone_that_expects(&self, name: &str) -> Phone {
         let tls = Arc::clone(&self.phone_tls);
         let options = PhoneOptions::new(self.provider.address(), tls, "alice", DOMAIN, PHONE_PASSWORD);
+        let options = PhoneOptions { server_name: name.to_owned(), ..options };
         let phone = Phone::start(options).await.unwrap();
         assert!(phone.registered(Duration::from_secs(10)).await);
         phone

@@ -3,8 +3,8 @@
 //! In: the day, from whoever has a clock, and new rules after a reload. Out: the rules by which calls that begin are judged, and
 //! warnings. A call that has begun keeps the rules of its beginning, so a day that ends or a reload never changes a running call.
 
-use super::{Line, PhoneCall};
 use super::{CallReport, report};
+use super::{Line, PhoneCall};
 use crate::policy::{AccountRules, Exception, MediaLevel};
 use crate::sip::DialogId;
 use crate::sip::digest::Password;

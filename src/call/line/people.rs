@@ -24,7 +24,8 @@ impl Line {
     pub(super) fn tell_joined(&mut self, number: CallNumber) {
         let Some(call) = self.calls.get(&number) else { return };
         let (name, signalling) = (&call.participant, self.signalling_exception.as_ref());
-        let mut lines: Vec<String> = signalling.map(|exception| excepted_signalling(name, exception)).into_iter().collect();
+        let mut lines: Vec<String> =
+            signalling.map(|exception| excepted_signalling(name, exception)).into_iter().collect();
         match call.protection().map(|(level, _)| level).filter(|_| call.zrtp.is_none()) {
             Some(MediaLevel::Clear) => lines.push(excepted_sound(name, call.exception())),
             Some(_) => lines.push(format!(
@@ -138,7 +139,11 @@ fn excepted_sound(name: &str, exception: Option<&Arc<Exception>>) -> String {
 }
 
 fn excepted_signalling(name: &str, exception: &Exception) -> String {
-    format!("⚠ {name} comes over a connection that is not secure: {}. {}", exception.allow.meaning(), allowed(exception))
+    format!(
+        "⚠ {name} comes over a connection that is not secure: {}. {}",
+        exception.allow.meaning(),
+        allowed(exception)
+    )
 }
 
 fn allowed(exception: &Exception) -> String {

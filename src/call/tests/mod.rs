@@ -13,7 +13,9 @@ mod zrtp;
 
 use super::*;
 use crate::peers::PeerBook;
-use crate::policy::{AccountRules, Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
+use crate::policy::{
+    AccountRules, Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge,
+};
 use crate::room::{EndReason, JoinRefused, LegOrder, LegSetup, RoomEvent};
 use crate::sip::digest::Password;
 use crate::sip::{self, Agent, AgentConfig, Body, DialogId, Headers, Message, Method, Request, Response, SipUri, Uri};

@@ -158,9 +158,9 @@ fn a_panic_while_reading_an_invite_refuses_that_call_alone() {
 
 #[test]
 fn a_provider_without_a_login_that_is_supported_is_named_by_its_rule() {
-    let mut world = World::new();
-    world.registrar_answers = false;
     for (challenge, words) in [("Basic realm=\"x\"", "(Basic)"), ("Digest realm=x, nonce=n, algorithm=y", "no login")] {
+        let mut world = World::new();
+        world.registrar_answers = false;
         world.disconnect();
         world.sent.clear();
         world.connect();

@@ -88,9 +88,11 @@ fn each_exception_changes_exactly_the_offers_that_it_names() {
             for offer in every_offer() {
                 for others in [None, Some(MediaLevel::Srtp), Some(MediaLevel::Zrtp), Some(MediaLevel::ZrtpVerified)] {
                     let offer = OfferFacts { others, ..offer.clone() };
-                    let zrtp = || has_no_other_keys(&offer).then(|| {
-                        (offer.current.map_or(MediaLevel::Zrtp, |has| has.level.max(MediaLevel::Zrtp)), false)
-                    });
+                    let zrtp = || {
+                        has_no_other_keys(&offer).then(|| {
+                            (offer.current.map_or(MediaLevel::Zrtp, |has| has.level.max(MediaLevel::Zrtp)), false)
+                        })
+                    };
                     let sound = |suite| expected_of_sound(&rules, offer.signalling, suite, offer.current);
                     let expected = match offer.keying {
                         OfferedKeying::Zrtp => zrtp(),
@@ -191,11 +193,8 @@ fn people_are_reminded_two_weeks_one_week_and_one_day_before() {
     let first = Date { year: 2026, month: 12, day: 1 };
     let days: Vec<Date> = (0..90).map(|day| Date::from_unix_days(20_788 + day)).collect();
     assert_eq!(days[0], first);
-    let reminded: Vec<i64> = days
-        .iter()
-        .filter(|day| exception.is_to_be_remembered(**day))
-        .map(|day| exception.days_left(*day))
-        .collect();
+    let reminded: Vec<i64> =
+        days.iter().filter(|day| exception.is_to_be_remembered(**day)).map(|day| exception.days_left(*day)).collect();
     assert_eq!(reminded, [14, 7, 1]);
     assert!(exception.is_in_force(LAST_DAY) && !exception.is_in_force(OVER));
 }
@@ -213,10 +212,9 @@ fn an_exception_without_effect_says_why() {
 #[test]
 fn what_ends_a_handshake_or_a_login_has_its_own_rule() {
     let rules = Rules::strict("a@b");
-    for (fault, rule) in [
-        (HandshakeFault::NoCommonSuite, Rule::TlsSuite),
-        (HandshakeFault::ClientCertificate, Rule::ClientCertificate),
-    ] {
+    for (fault, rule) in
+        [(HandshakeFault::NoCommonSuite, Rule::TlsSuite), (HandshakeFault::ClientCertificate, Rule::ClientCertificate)]
+    {
         let facts = Handshake { expected: "sip.example.org".to_owned(), fault };
         let refusal = judge(&rules, &facts).allowed().unwrap_err();
         assert_eq!((refusal.rule, refusal.sip_status), (rule, 403));

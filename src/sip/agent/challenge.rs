@@ -2,8 +2,8 @@
 //! or the user hears why not.
 
 use super::{Agent, Event};
-use crate::sip::dialog::Dialog;
 use crate::policy::LoginScheme;
+use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Asker, DigestError};
 use crate::sip::header::CSeq;
 use crate::sip::message::{Request, Response};

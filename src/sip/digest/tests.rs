@@ -197,7 +197,11 @@ fn another_password_counts_at_once_and_forgets_the_old_challenges() {
     assert_eq!(digest.credentials(&proof(), Asker::Server, "REGISTER", "sip:x", &mut Zeros), None);
     challenge(&mut digest, &["Digest realm=r, nonce=n, algorithm=SHA-256"]).unwrap();
     assert_ne!(part(&credentials(&mut digest), "response").map(str::to_owned), before);
-    assert_eq!(challenge(&mut digest, &["Digest realm=r, nonce=m"]), Err(DigestError::Weakened), "what it was held to stays");
+    assert_eq!(
+        challenge(&mut digest, &["Digest realm=r, nonce=m"]),
+        Err(DigestError::Weakened),
+        "what it was held to stays"
+    );
 }
 
 #[test]

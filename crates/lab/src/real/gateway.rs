@@ -31,6 +31,14 @@ impl Gateway {
     /// # Errors
     /// When it does not start.
     pub fn start(rig: &Rig, binary: &Path, meeting: &Meeting) -> Result<Self> {
+        Self::start_with(rig, binary, meeting, "")
+    }
+
+    /// The same, with more lines at the end of its configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(rig: &Rig, binary: &Path, meeting: &Meeting, lines: &str) -> Result<Self> {
         let directory = rig.file("gateway");
         std::fs::create_dir_all(&directory).context(directory.display())?;
         let (_, password) = USERS.iter().find(|(user, _)| ACCOUNT.starts_with(user)).unwrap_or(&USERS[0]);
@@ -40,7 +48,7 @@ impl Gateway {
              outbound_proxy = \"sips:{SIP_DOMAIN}:5061\"\nca_file = {ca_file:?}\n\n\
              [[room]]\ngroup = \"{}\"\naccount = \"{ACCOUNT}\"\nca_file = {ca_file:?}\n\n\
              [media]\nports = \"{}-{}\"\n\n[store]\ndirectory = \"store\"\n\n\
-             [admin]\nsocket = \"admin/socket\"\n\n[log]\nlevel = \"trace\"\n",
+             [admin]\nsocket = \"admin/socket\"\n\n[log]\nlevel = \"trace\"\n\n{lines}",
             meeting.invitation(),
             MEDIA_PORTS.start(),
             MEDIA_PORTS.end(),
@@ -64,9 +72,17 @@ impl Gateway {
     /// # Errors
     /// When the command fails or does not print JSON.
     pub fn calls(&self) -> Result<serde_json::Value> {
-        let mut command = std::process::Command::new(&self.binary);
-        let text = run(command.args(["calls", "--json", "--config"]).arg(&self.config))?;
+        let text = self.ask(&["calls", "--json"])?;
         serde_json::from_str(&text).context(text)
+    }
+
+    /// What a command prints that asks the running program.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ask(&self, command: &[&str]) -> Result<String> {
+        let mut program = std::process::Command::new(&self.binary);
+        run(program.args(command).arg("--config").arg(&self.config))
     }
 
     /// Processor time used so far.
