@@ -211,6 +211,7 @@ async fn at_an_unverified_provider_zrtp_is_taken_and_keys_in_descriptions_are_no
     let memory = ZrtpMemory::default();
     let call = phone.call_with(&format!("sip:conference@{DOMAIN}"), MediaOptions::zrtp(&memory), false).await.unwrap();
     scene.gateway.line_with(&["ZRTP is secure"]).await;
+    scene.gateway.line_with(&["WARN", "the connection of this call is allowed by an exception only", REASON]).await;
     call.speak(vec![1000; 24_000]).await;
     let calls = scene.ask("calls");
     check_schema("calls", &calls);

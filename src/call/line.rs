@@ -392,6 +392,13 @@ impl Line {
             Ok(Ok(call)) => {
                 tracing::info!(call = %number, account = self.config.account, peer = call.peer, "call accepted");
                 agreed(&call);
+                if let Some(exception) = &self.signalling_exception {
+                    exceptions::warn_of(
+                        exception,
+                        number,
+                        "the connection of this call is allowed by an exception only",
+                    );
+                }
                 self.calls.insert(number, call);
                 self.outputs.push_back(Output::OpenPorts(number));
             }

@@ -436,3 +436,48 @@ fn an_incomplete_mistyped_or_long_exception_has_its_own_error() {
     fails(&exception("accepted_by", "<<acceptedby"), &["Did you mean \"accepted_by\"?"]);
     fails(&exception("[[policy.exception]]", "[policy.exception]<<"), &["[[policy.exception]]"]);
 }
+
+#[test]
+fn what_a_new_configuration_changes_is_told_without_its_secrets() {
+    let old = parse(&with(PASSWORD, GROUP, "")).unwrap();
+    let changes = |text: &str| Changes::between(&old, &parse(text).unwrap());
+    assert_eq!(changes(&with(PASSWORD, GROUP, "")), Changes::default());
+    // what accounts and rooms take over by themselves
+    let taken_over = [
+        with(
+            &format!("{PASSWORD}\nmedia_minimum = \"zrtp\"\nca_file = \"x.pem\"\npin_sha256 = [\"{PIN}\"]"),
+            GROUP,
+            "",
+        ),
+        with(
+            "password_file = \"/elsewhere/absolute\"",
+            &GROUP.replace("sesame", "another"),
+            "[policy]\nshort_tags = true",
+        ),
+        exception("media-clear", "media-clear"),
+    ];
+    for text in taken_over {
+        assert_eq!(changes(&text), Changes::default(), "{text}");
+    }
+    let other = with(
+        &format!("{PASSWORD}\ndisplay_name = \"x\"\nauth_user = \"x\"\nrealm = \"x\"\nexpires = 300"),
+        &GROUP.replace("/x/", "/y/"),
+        "[media]\nbind = [\"127.0.0.1\"]\npublic_address = \"192.0.2.1\"\nports = \"5000-5999\"\n[store]\ndirectory = \"s\"\n\
+         [admin]\nsocket = \"t\"\n[log]\nlevel = \"warn\"\nformat = \"json\"\n",
+    );
+    let found = changes(&other);
+    assert_eq!(found.needs_restart.len(), 12, "{found:?}");
+    for key in
+        ["[media] ports", "[log] format", "[[account]] realm of alice@sip.example.org", "[[room]] group of alice@"]
+    {
+        assert!(found.needs_restart.iter().any(|named| named.contains(key)), "{key}: {found:?}");
+    }
+    assert!(!format!("{found:?}").contains("sesame"));
+    let renamed = changes(&with(PASSWORD, GROUP, "").replace("alice@", "bob@"));
+    let names = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&renamed.added), names(&renamed.removed)),
+        (vec!["bob@sip.example.org".into()], vec!["alice@sip.example.org".into()])
+    );
+    assert!(renamed.needs_restart.is_empty());
+}
