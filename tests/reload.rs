@@ -81,6 +81,7 @@ async fn a_bad_configuration_changes_nothing_and_is_explained() {
     let text = std::fs::read_to_string("docs/schema/reload.json").unwrap();
     schema::check(&serde_json::from_str(&text).unwrap(), &answer, "reload");
     assert_eq!(answer["outcome"], "bad-configuration");
+    scene.directory.secret("config.toml", &good); // for the questions that follow
     goes_on(&scene, &call).await;
     assert_eq!(scene.ask("status")["accounts"][0]["registered"], true);
     assert_eq!(scene.provider.connections(), 2, "the gateway's and the phone's, as before");

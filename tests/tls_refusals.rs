@@ -357,6 +357,41 @@ async fn a_server_that_demands_a_client_certificate_has_its_own_rule() {
     assert!(tls::refused_in_handshake(&cut, true, NAME).is_none(), "a broken connection says nothing of the server");
 }
 
+/// Before TLS 1.3 OpenSSL says no more than "handshake failure"; that it asked for a certificate tells what it lacks.
+#[tokio::test]
+async fn an_openssl_server_that_demands_a_client_certificate_has_the_same_rule() {
+    let authority = Authority::new("Laboratory CA").unwrap();
+    let identity = authority.issue(Kind::Good, NAME).unwrap();
+    let directory = Directory::new("tls-openssl");
+    directory.file("cert.pem", 0o600, identity.pem());
+    directory.file("key.pem", 0o600, &identity.key_pem());
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut server = tokio::process::Command::new("openssl")
+        .args(["s_server", "-quiet", "-tls1_2", "-Verify", "1", "-verify_return_error"])
+        .args(["-cert", "cert.pem", "-key", "key.pem", "-accept", &address.to_string()])
+        .current_dir(directory.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("openssl");
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    let result = loop {
+        match connect(address, &authority, &verified()).await {
+            Err(TlsError::Connect { why, .. }) if why.contains("refused") => {
+                assert!(std::time::Instant::now() < end, "openssl does not listen");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            decided => break decided,
+        }
+    };
+    assert_eq!(refusal(result).0, "client-certificate");
+    server.kill().await.unwrap();
+}
+
 #[tokio::test]
 async fn the_program_names_the_rule_of_a_server_that_demands_a_client_certificate() {
     let authority = Authority::new("Laboratory CA").unwrap();

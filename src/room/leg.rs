@@ -354,8 +354,7 @@ impl Leg {
             self.before_keys += 1;
             return None;
         };
-        let proven = receiver.proves();
-        if !proven && !expected {
+        if !receiver.proves() && !expected {
             self.auth_failures += 1;
             return None;
         }
@@ -369,9 +368,7 @@ impl Leg {
         };
         self.heard_from = now;
         self.received += 1;
-        if proven {
-            self.moved(from);
-        }
+        self.moved(from); // without proof it has not
         let header = packet.header;
         match &mut self.reception {
             Some(reception) if reception.ssrc() == header.ssrc => reception.packet(now, packet.index, header.timestamp),
@@ -400,8 +397,7 @@ impl Leg {
             self.before_keys += 1;
             return;
         };
-        let proven = receiver.proves();
-        if !proven && !expected {
+        if !receiver.proves() && !expected {
             self.auth_failures += 1;
             return;
         }
@@ -415,7 +411,6 @@ impl Leg {
         };
         self.heard_from = now;
         match channel {
-            _ if !proven => {}
             Channel::Rtcp => self.remote.rtcp = Some(from),
             Channel::Rtp => self.remote.rtp = Some(from),
         }
