@@ -1,0 +1,16 @@
+//! What encryption a SIP provider really supports, and whether this gateway would trust it.
+//!
+//! ```text
+//!  io::audit ──probes──▶ provider
+//!      │ facts::Facts: everything that was measured, nothing that was concluded
+//!      ▼
+//!  checks ──▶ findings ──▶ grade, verdict (policy::judge, as `run` asks it) ──▶ report: text, JSON, HTML
+//! ```
+//!
+//! Everything here is pure: [`tls`] writes and reads handshakes, [`sip`] writes and reads requests, `io::audit` carries the
+//! bytes. [`Facts`](facts::Facts) can be saved and judged again, so no conclusion hides in a probe. What could not be
+//! measured is `Unknown`, with the reason, and never counts as good.
+
+pub mod facts;
+pub mod finding;
+pub mod report;
