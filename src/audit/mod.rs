@@ -11,6 +11,15 @@
 //! bytes. [`Facts`](facts::Facts) can be saved and judged again, so no conclusion hides in a probe. What could not be
 //! measured is `Unknown`, with the reason, and never counts as good.
 
+pub mod catalogue;
+mod checks;
 pub mod facts;
 pub mod finding;
+mod grade;
+mod judge;
 pub mod report;
+pub mod sip;
+pub mod target;
+pub mod tls;
+
+pub use judge::report;

@@ -163,6 +163,44 @@ impl Challenge {
     }
 }
 
+/// A challenge of any scheme, for people: nothing is answered on its account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// `Digest`, `Basic`, …
+    pub scheme: String,
+    /// As sent.
+    pub algorithm: Option<String>,
+    /// As sent.
+    pub realm: Option<String>,
+    /// As sent.
+    pub nonce: Option<String>,
+    /// The qualities of protection offered.
+    pub qop: Vec<String>,
+    /// RFC 7616 §3.4.4.
+    pub userhash: bool,
+}
+
+impl Described {
+    /// Reads one header value; `None` if it is none.
+    pub fn parse(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.trim().split_once([' ', '\t']).unwrap_or((value.trim(), ""));
+        if scheme.is_empty() {
+            return None;
+        }
+        let parameters = Parameters::parse(rest)?;
+        let text = |name: &str| parameters.get(name).map(str::to_owned);
+        let qop = parameters.get("qop").into_iter().flat_map(|list| list.split(',')).map(|qop| qop.trim().to_owned());
+        Some(Described {
+            scheme: scheme.to_owned(),
+            algorithm: text("algorithm"),
+            realm: text("realm"),
+            nonce: text("nonce"),
+            qop: qop.filter(|qop| !qop.is_empty()).collect(),
+            userhash: parameters.get("userhash").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        })
+    }
+}
+
 /// `name=value` pairs between commas, each value a token or a quoted string.
 struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 

@@ -1,0 +1,134 @@
+//! From facts to a report: the verdict is policy's own, asked with the facts that `run` would state.
+
+use super::facts::{Facts, Login, ServerFacts, Tcp, Tested};
+use super::report::{Remedy, Report, SCHEMA_VERSION, Scope, Verdict};
+use super::{checks, grade};
+use crate::config::Date;
+use crate::policy::{Connecting, Refusal, Rules, TlsPeer, Transport, Verdict as Judgement, judge as ask};
+use crate::units::UnixTime;
+
+/// Judges what was measured, at this time: certificates age, and so do reports.
+pub fn report(facts: Facts, now: UnixTime) -> Report {
+    let rules = Rules::strict(account(&facts));
+    let findings = checks::all(&facts, i64::try_from(now.0).unwrap_or(i64::MAX));
+    let verdict = verdict(&facts, &rules);
+    let (grade, no_grade) = match (&verdict, grade::grade(&findings)) {
+        (Verdict::Inconclusive { reason }, _) => (None, reason.clone()),
+        (_, Ok(grade)) => (Some(grade), String::new()),
+        (_, Err(why)) => (None, why),
+    };
+    let with_account = facts.account.known().is_some();
+    let mut not_tested: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == super::finding::Severity::Unknown)
+        .map(|finding| format!("{}: {}", finding.id, finding.summary))
+        .collect();
+    if !with_account {
+        not_tested.push("Logging in: name an account and its password with --account and --password-file".to_owned());
+    }
+    not_tested.push("Media: whether calls are encrypted, and who holds their keys".to_owned());
+    Report {
+        schema_version: SCHEMA_VERSION,
+        program: concat!("galene-sips ", env!("CARGO_PKG_VERSION")).to_owned(),
+        configuration: configuration(&verdict, &facts, now),
+        verdict,
+        scope: if with_account { Scope::Login } else { Scope::Signalling },
+        grade,
+        no_grade,
+        findings,
+        not_tested,
+        facts,
+    }
+}
+
+/// Whose rules are asked: the account's, or those of anybody at the domain.
+fn account(facts: &Facts) -> String {
+    match facts.account.known() {
+        Some(account) => account.address.clone(),
+        None => format!("conference@{}", facts.expected_name),
+    }
+}
+
+/// What `run` would meet on its way to the provider. Whatever it could meet at one of the addresses counts.
+fn verdict(facts: &Facts, rules: &Rules) -> Verdict {
+    if let Some(why) = &facts.interrupted {
+        return Verdict::Inconclusive { reason: format!("the audit was interrupted: {why}") };
+    }
+    if let Judgement::Refused(refusal) = ask(rules, &Connecting { transport: Transport::Tls }) {
+        return refused(refusal);
+    }
+    let reached: Vec<&ServerFacts> =
+        facts.servers.iter().filter(|server| matches!(server.tcp, Tested::Known(Tcp::Open { .. }))).collect();
+    if reached.is_empty() {
+        let reason = match &facts.dns {
+            Tested::Known(_) if facts.servers.is_empty() => "no server was found for it".to_owned(),
+            Tested::Unknown(why) if facts.servers.is_empty() => why.clone(),
+            _ => "no server could be reached".to_owned(),
+        };
+        return Verdict::Inconclusive { reason };
+    }
+    let mut unknown = None;
+    for server in reached {
+        match &server.certificate {
+            Tested::Unknown(why) => unknown = unknown.or(Some(format!("the certificate of {} was not seen: {why}", server.address))),
+            Tested::Known(certificate) => {
+                let judged = &certificate.judged;
+                let peer = TlsPeer {
+                    expected: facts.expected_name.clone(),
+                    version: judged.version,
+                    chain: judged.chain,
+                    name: judged.name,
+                    pin: judged.pin,
+                    validity: judged.validity,
+                };
+                if let Judgement::Refused(refusal) = ask(rules, &peer) {
+                    return refused(refusal);
+                }
+            }
+        }
+    }
+    if let Some(reason) = unknown {
+        return Verdict::Inconclusive { reason };
+    }
+    match facts.account.known().map(|account| &account.login) {
+        Some(Tested::Known(Login::Refused { status, reason })) => Verdict::Refused {
+            rule: "login".to_owned(),
+            reason: format!("The provider refuses the login: {status} {}", crate::sip::printable(reason)),
+            hint: "Check the user name and the password; ask the provider about this response".to_owned(),
+        },
+        Some(Tested::Unknown(why)) => Verdict::Inconclusive { reason: format!("the login was not tested: {why}") },
+        _ => Verdict::Accepted,
+    }
+}
+
+fn refused(refusal: Refusal) -> Verdict {
+    Verdict::Refused { rule: refusal.rule.as_str().to_owned(), reason: refusal.reason, hint: refusal.hint }
+}
+
+/// How long a proposed exception lasts.
+const PROPOSED_DAYS: u64 = 30;
+
+fn configuration(verdict: &Verdict, facts: &Facts, now: UnixTime) -> Remedy {
+    let rule = match verdict {
+        Verdict::Accepted => return Remedy::Nothing,
+        Verdict::Inconclusive { .. } => return Remedy::Unknown,
+        Verdict::Refused { rule, .. } => rule.as_str(),
+    };
+    let allow = match rule {
+        "certificate-wildcard" => "tls-wildcard-name",
+        "certificate-name"
+        | "certificate-expired"
+        | "certificate-not-yet-valid"
+        | "certificate-self-signed"
+        | "certificate-unknown-issuer"
+        | "certificate-invalid" => "tls-unverified",
+        "tls-version" => return Remedy::Impossible("TLS older than 1.2 is never used, and no exception changes that".to_owned()),
+        other => return Remedy::Impossible(format!("no exception is about the rule {other}")),
+    };
+    let last_day = u32::try_from(now.0 / 86_400 + PROPOSED_DAYS).unwrap_or(0).min(2_932_896);
+    let expires = Date::from_unix_days(last_day);
+    Remedy::Toml(format!(
+        "[[policy.exception]]\naccount     = \"{}\"\nallow       = \"{allow}\"\nreason      = \"WRITE HERE WHY, FOR WHOEVER READS IT NEXT\"\nexpires     = {expires}\naccepted_by = \"WRITE HERE WHO ANSWERS FOR IT\"\n",
+        account(facts)
+    ))
+}
