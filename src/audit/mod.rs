@@ -23,3 +23,6 @@ pub mod target;
 pub mod tls;
 
 pub use judge::report;
+
+#[cfg(test)]
+mod tests;
