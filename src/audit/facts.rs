@@ -3,7 +3,9 @@
 //! Text in here may come from the provider. Probes make it printable (`sip::printable`) when they take it down.
 //! Nothing in here is a secret: no password, no digest response, no nonce.
 
+use crate::config::Date;
 use crate::policy::{Chain, Name, Pin, TlsVersion, Validity};
+use crate::units::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -39,9 +41,9 @@ pub struct Facts {
     pub target: String,
     /// The name that the certificate has to show: the domain, or `--expected-name`.
     pub expected_name: String,
-    /// When the audit began (RFC 3339, UTC) and how many milliseconds it took.
+    /// When the audit began (RFC 3339, UTC).
     pub started: String,
-    /// See `started`.
+    /// How many milliseconds it took.
     pub took_ms: u64,
     /// Why the audit ended before its time; `None` if it did not.
     pub interrupted: Option<String>,
@@ -53,6 +55,22 @@ pub struct Facts {
     pub plain: Vec<PlainFacts>,
     /// What a login showed; unknown without an account.
     pub account: Tested<AccountFacts>,
+}
+
+impl Facts {
+    /// When they were measured, so that saved facts are judged as of then; now, if that cannot be read.
+    pub fn measured_at(&self, now: UnixTime) -> UnixTime {
+        let read = || {
+            let toml::value::Datetime { date: Some(date), time: Some(time), .. } = self.started.parse().ok()? else {
+                return None;
+            };
+            let day = Date { year: date.year, month: date.month, day: date.day };
+            let days = u64::try_from(day.days_since(Date::from_unix_days(0))).ok()?;
+            let (hour, minute) = (u64::from(time.hour), u64::from(time.minute));
+            Some(UnixTime(days * 86_400 + hour * 3600 + minute * 60 + u64::from(time.second.unwrap_or(0))))
+        };
+        read().unwrap_or(now)
+    }
 }
 
 /// What DNS says about a domain, and how far that can be trusted.
@@ -72,6 +90,22 @@ pub struct DnsFacts {
     pub tlsa: Vec<Question<Tlsa>>,
     /// CAA of the domain: `0 issue "ca.example"`.
     pub caa: Answer<String>,
+    /// Why no server was found; `None` if one was.
+    pub not_found: Option<NotFound>,
+}
+
+/// Why DNS led to no server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotFound {
+    /// DNSSEC proves an answer on the way false.
+    Bogus(String),
+    /// The domain says that it takes no SIP over TLS.
+    NotOffered(String),
+    /// There is no such name, or it has no address.
+    Nothing(String),
+    /// DNS did not answer.
+    Failed(String),
 }
 
 /// How a host was found (RFC 3263 §4).
@@ -529,13 +563,16 @@ pub struct AccountFacts {
     pub binding_removed: Tested<bool>,
 }
 
+/// Stands where an algorithm would: nobody asked for a password.
+pub const NO_PASSWORD: &str = "none";
+
 /// How a REGISTER with credentials ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Login {
     /// 200, with this algorithm.
     Accepted {
-        /// `MD5`, `SHA-256`, `SHA-512-256`.
+        /// `MD5`, `SHA-256`, `SHA-512-256`, or [`NO_PASSWORD`].
         algorithm: String,
     },
     /// Another final answer.

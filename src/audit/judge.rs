@@ -1,6 +1,6 @@
 //! From facts to a report: the verdict is policy's own, asked with the facts that `run` would state.
 
-use super::facts::{Facts, Login, ServerFacts, Tcp, Tested};
+use super::facts::{Facts, Login, NotFound, ServerFacts, Tcp, Tested};
 use super::report::{Remedy, Report, SCHEMA_VERSION, Scope, Verdict};
 use super::{checks, grade};
 use crate::config::Date;
@@ -59,13 +59,11 @@ fn verdict(facts: &Facts, rules: &Rules) -> Verdict {
     }
     let reached: Vec<&ServerFacts> =
         facts.servers.iter().filter(|server| matches!(server.tcp, Tested::Known(Tcp::Open { .. }))).collect();
+    if let Some(trouble) = facts.dns.known().and_then(|dns| dns.not_found.as_ref()) {
+        return not_found(trouble);
+    }
     if reached.is_empty() {
-        let reason = match &facts.dns {
-            Tested::Known(_) if facts.servers.is_empty() => "no server was found for it".to_owned(),
-            Tested::Unknown(why) if facts.servers.is_empty() => why.clone(),
-            _ => "no server could be reached".to_owned(),
-        };
-        return Verdict::Inconclusive { reason };
+        return Verdict::Inconclusive { reason: "no server could be reached".to_owned() };
     }
     let mut unknown = None;
     for server in reached {
@@ -98,6 +96,20 @@ fn verdict(facts: &Facts, rules: &Rules) -> Verdict {
         },
         Some(Tested::Unknown(why)) => Verdict::Inconclusive { reason: format!("the login was not tested: {why}") },
         _ => Verdict::Accepted,
+    }
+}
+
+/// DNS led nowhere. What it says decidedly is a refusal; that it says nothing is none.
+fn not_found(trouble: &NotFound) -> Verdict {
+    let no = |rule: &str, why: &str, hint: &str| Verdict::Refused {
+        rule: rule.to_owned(),
+        reason: why.to_owned(),
+        hint: hint.to_owned(),
+    };
+    match trouble {
+        NotFound::Bogus(why) => no("dns-bogus", why, "Ask the provider to repair its zone, and check this machine's clock"),
+        NotFound::NotOffered(why) => no("tls-required", why, "Ask the provider for SIP over TLS, or use one that offers it"),
+        NotFound::Nothing(why) | NotFound::Failed(why) => Verdict::Inconclusive { reason: why.clone() },
     }
 }
 

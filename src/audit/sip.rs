@@ -1,9 +1,9 @@
 //! The requests that an audit sends, and what it takes down of their answers (RFC 3261 §11, §10.2.3; RFC 8760).
 //!
-//! Only questions: OPTIONS, and a REGISTER without a Contact, which asks which bindings there are and can make none,
-//! whatever the server thinks of passwords. Responses come in, [`facts`](super::facts) go out; nonces are not kept.
+//! Without an account only questions: OPTIONS, and a REGISTER without a Contact, which asks which bindings there are and can
+//! make none, whatever the server thinks of passwords. With one, a binding of the audit's own, which it removes. Responses come in, [`facts`](super::facts) go out; nonces are not kept.
 
-use super::facts::{Challenge, Response};
+use super::facts::{Challenge, Registered, Response};
 use crate::sip::digest::Asker;
 use crate::sip::{CSeq, Headers, Host, Message, Method, NameAddr, Request, SipUri, Uri, digest, printable};
 use crate::units::{Random, random_hex};
@@ -79,6 +79,98 @@ pub fn request(question: Question, domain: &str, carrier: Carrier, local: Socket
     }
     headers.push("Content-Length", 0);
     request
+}
+
+/// The REGISTERs of one login: one Call-ID, counted, with a binding of the audit's own that ends soon (RFC 3261 §10.2).
+#[derive(Debug)]
+pub struct Login {
+    domain: String,
+    user: String,
+    local: SocketAddr,
+    instance: String,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+}
+
+impl Login {
+    /// For `user@domain` over a TLS connection from `local`; `instance` is a URN of the audit's own, so that no other binding
+    /// of the account is replaced (RFC 5626 §4.1).
+    pub fn new(user: &str, domain: &str, local: SocketAddr, instance: String, random: &mut dyn Random) -> Self {
+        let (call_id, tag) = (random_hex(random, 16), random_hex(random, 8));
+        Login { domain: domain.to_owned(), user: user.to_owned(), local, instance, call_id, tag, cseq: 0 }
+    }
+
+    /// Where the request goes, as credentials name it.
+    pub fn uri(&self) -> String {
+        Uri::Sip(self.registrar()).to_string()
+    }
+
+    fn registrar(&self) -> SipUri {
+        SipUri::new(Host::parse(&self.domain).unwrap_or_else(|_| Host::Name(self.domain.clone())))
+    }
+
+    /// The next REGISTER: the audit's own Contact for so many seconds (0 removes it), with these credentials.
+    pub fn register(
+        &mut self,
+        expires: u32,
+        credentials: Option<(&'static str, &str)>,
+        random: &mut dyn Random,
+    ) -> Request {
+        self.cseq += 1;
+        let mut aor = self.registrar();
+        aor.user = Some(self.user.clone());
+        let aor = NameAddr::new(Uri::Sip(aor));
+        let mut request = Request::new(Method::REGISTER, Uri::Sip(self.registrar()));
+        let headers = &mut request.headers;
+        headers.push("Via", format!("SIP/2.0/TLS {};rport;branch=z9hG4bK{}", self.local, random_hex(random, 12)));
+        headers.push("Max-Forwards", 70);
+        headers.push("From", aor.clone().with_tag(&self.tag));
+        headers.push("To", aor);
+        headers.push("Call-ID", &self.call_id);
+        headers.push("CSeq", CSeq { number: self.cseq, method: Method::REGISTER });
+        headers.push(
+            "Contact",
+            format!(
+                "<sip:{}@{};transport=tls>;+sip.instance=\"<{}>\";reg-id=1;expires={expires}",
+                self.user, self.local, self.instance
+            ),
+        );
+        headers.push("Expires", expires);
+        headers.push("Supported", "outbound, gruu, path");
+        headers.push("User-Agent", USER_AGENT);
+        if let Some((header, value)) = credentials {
+            headers.push(header, value);
+        }
+        headers.push("Content-Length", 0);
+        request
+    }
+
+    /// What a 200 says.
+    pub fn registered(&self, response: &crate::sip::Response) -> Registered {
+        let headers = &response.headers;
+        let contacts = headers.contacts().unwrap_or_default();
+        let own = contacts.iter().find(|contact| self.is_own(contact));
+        let number = |text: &str| text.trim().parse::<u32>().ok();
+        let has = |name: &str| headers.get(name).is_some();
+        Registered {
+            expires: own.and_then(|own| number(&own.params.unquoted("expires")?)).or_else(|| headers.expires()),
+            contact_kept: own.is_some(),
+            other_bindings: u32::try_from(contacts.len() - usize::from(own.is_some())).unwrap_or(u32::MAX),
+            outbound: headers.lists("Require", "outbound"),
+            gruu: own.is_some_and(|own| own.params.contains("pub-gruu") || own.params.contains("temp-gruu")),
+            service_route: has("Service-Route"),
+            path: has("Path"),
+        }
+    }
+
+    /// By its instance; registrars that know none give the address back.
+    fn is_own(&self, contact: &NameAddr) -> bool {
+        match contact.params.unquoted("+sip.instance") {
+            Some(instance) => instance.eq_ignore_ascii_case(&format!("<{}>", self.instance)),
+            None => contact.uri.to_string().contains(&self.local.to_string()),
+        }
+    }
 }
 
 /// Whether this is the final answer to that request.

@@ -111,6 +111,7 @@ pub(super) fn good() -> Facts {
             ipv6: vec![question("sip.example.org.", vec!["2001:db8::1".parse().unwrap()])],
             tlsa: vec![question("_5061._tcp.sip.example.org.", Vec::new())],
             caa: records(Vec::new()),
+            not_found: None,
         }),
         servers: vec![ServerFacts {
             host: "sip.example.org.".to_owned(),
@@ -495,6 +496,23 @@ fn what_cannot_be_reached_is_inconclusive_and_has_no_letter() {
         assert_eq!(severity(&report, "T-TLS"), if tcp == Tcp::Refused { Critical } else { Unknown });
         assert_eq!(severity(&report, "C-CHAIN"), Unknown);
     }
+    for (trouble, refused) in [
+        (NotFound::Nothing("there is no such name".to_owned()), None),
+        (NotFound::Failed("no answer".to_owned()), None),
+        (NotFound::Bogus("forged".to_owned()), Some("dns-bogus")),
+        (NotFound::NotOffered("the domain says no".to_owned()), Some("tls-required")),
+    ] {
+        let mut facts = good();
+        facts.servers.clear();
+        facts.plain.clear();
+        dns(&mut facts).not_found = Some(trouble.clone());
+        let named = match report(facts).verdict {
+            Verdict::Refused { rule, .. } => Some(rule),
+            Verdict::Inconclusive { .. } => None,
+            Verdict::Accepted => panic!("{trouble:?}"),
+        };
+        assert_eq!(named.as_deref(), refused, "{trouble:?}");
+    }
     let mut interrupted = good();
     interrupted.interrupted = Some("by the operator".to_owned());
     assert!(matches!(report(interrupted).verdict, Verdict::Inconclusive { .. }));
@@ -550,6 +568,15 @@ fn the_same_facts_always_give_the_same_report_also_after_they_were_saved() {
     let text = serde_json::to_string(&first.facts).unwrap();
     let again = report(serde_json::from_str(&text).unwrap());
     assert_eq!(first, again);
+}
+
+#[test]
+fn saved_facts_are_judged_as_of_when_they_were_measured() {
+    let mut facts = good();
+    facts.started = "2026-11-25T01:02:03Z".to_owned();
+    assert_eq!(facts.measured_at(UnixTime(0)), UnixTime(NOW as u64 + 3723));
+    facts.started = "yesterday".to_owned();
+    assert_eq!(facts.measured_at(UnixTime(7)), UnixTime(7));
 }
 
 #[test]

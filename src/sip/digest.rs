@@ -36,6 +36,15 @@ impl Algorithm {
         }
     }
 
+    /// The name in challenges.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512_256 => "SHA-512-256",
+        }
+    }
+
     /// MD5 is weak; the two SHA-2 forms count as equally strong, so that the server's order decides between them.
     fn strength(self) -> u8 {
         u8::from(self != Algorithm::Md5)
@@ -136,6 +145,11 @@ pub struct Challenge {
 }
 
 impl Challenge {
+    /// The hash that it asks for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Reads one header value. `None`: another scheme, an algorithm or a quality of protection that we do not speak,
     /// or nonsense; RFC 7616 §3.3 has such challenges ignored.
     pub fn parse(value: &str) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! What a login with the account showed. Left out of an audit without an account.
 
 use super::{Outcome, known, need};
-use crate::audit::facts::{AccountFacts, Facts, Login, Tested};
+use crate::audit::facts::{AccountFacts, Facts, Login, NO_PASSWORD, Tested};
 use crate::audit::finding::Severity::{Critical, High, Low, Medium};
 
 fn account(facts: &Facts) -> Option<&AccountFacts> {
@@ -16,6 +16,11 @@ pub(super) fn login(facts: &Facts) -> Option<Outcome> {
                 Medium,
                 "The account can be registered, with MD5",
                 "Ask the provider for digest authentication with SHA-256 (RFC 8760)",
+            ),
+            Login::Accepted { algorithm } if algorithm == NO_PASSWORD => Outcome::new(
+                Critical,
+                "The account can be registered without a password",
+                "Do not use this provider: anybody can take calls for anybody there",
             ),
             Login::Accepted { algorithm } => Outcome::pass(format!("The account can be registered, with {algorithm}")),
             Login::Refused { status, reason } => Outcome::new(
