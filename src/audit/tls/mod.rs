@@ -1,2 +1,0 @@
-//! temporary
-pub mod suites;
