@@ -11,6 +11,9 @@
 //! bytes. [`Facts`](facts::Facts) can be saved and judged again, so no conclusion hides in a probe. What could not be
 //! measured is `Unknown`, with the reason, and never counts as good.
 
+pub mod certificate;
 pub mod facts;
 pub mod finding;
+pub mod ocsp;
 pub mod report;
+pub mod tls;
