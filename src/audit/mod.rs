@@ -12,11 +12,13 @@
 //! measured is `Unknown`, with the reason, and never counts as good.
 
 pub mod catalogue;
+pub mod certificate;
 mod checks;
 pub mod facts;
 pub mod finding;
 mod grade;
 mod judge;
+pub mod ocsp;
 pub mod report;
 pub mod sip;
 pub mod target;

@@ -1,8 +1,9 @@
 //! TLS: the only place that makes a rustls configuration.
 //!
 //! For SIP the certificate is *observed* during the handshake and *judged* by `policy` after it, before a byte of SIP is
-//! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. For Galène the ordinary WebPKI rules
-//! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
+//! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. The audit makes the same handshake
+//! and has the same observation as facts ([`look`]). For Galène the ordinary WebPKI rules hold ([`connect_web`]).
+//! TLS 1.2 and 1.3 only, no client certificates, no early data.
 
 use crate::policy::{
     self, Chain, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
@@ -10,12 +11,14 @@ use crate::policy::{
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, ProtocolVersion,
     RootCertStore, SignatureScheme,
@@ -24,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -87,6 +91,11 @@ pub enum TlsError {
 }
 
 impl Trust {
+    /// The authorities themselves.
+    pub(crate) fn roots(&self) -> &[TrustAnchor<'static>] {
+        &self.0.roots
+    }
+
     /// Mozilla's authorities, compiled in.
     pub fn public() -> Self {
         Trust(Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
@@ -116,22 +125,10 @@ pub async fn connect_sip(
     rules: &Rules,
 ) -> Result<SipConnection, TlsError> {
     let fail = |why: String| TlsError::Connect { to: address.to_string(), why };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let observer = Arc::new(Observer {
-        roots: trust.0.roots.clone(),
-        algorithms: provider.signature_verification_algorithms,
-        expected_name: identity.expected_name.clone(),
-        pins: identity.pins.clone(),
-        seen: Mutex::new(None),
-    });
-    let mut config = versions(&provider)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&observer) as _)
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
-    config.alpn_protocols = Vec::new();
+    let observer = Arc::new(Observer::new(identity, trust));
+    let config = sip_config(&observer)?.with_no_client_auth();
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
-    let stream = match handshake(address, name, config).await {
+    let stream = match handshake(address, name, plain(config)).await {
         Ok(stream) => stream,
         Err(error) => {
             let verdict = unfit(&error, identity).map(|peer| policy::judge(rules, &peer));
@@ -145,15 +142,10 @@ pub async fn connect_sip(
     let (_, session) = stream.get_ref();
     let version = session.protocol_version();
     let cipher = session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
-    let seen = observer.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut peer) = seen else {
+    let Some(Seen { mut peer, .. }) = observer.take() else {
         return Err(fail("the server showed no certificate".to_owned()));
     };
-    peer.version = match version {
-        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-        _ => TlsVersion::Older,
-    };
+    peer.version = version_fact(version);
     match policy::judge(rules, &peer) {
         Verdict::Refused(refusal) => Err(TlsError::Refused(refusal)),
         Verdict::Allowed(proof) => Ok(SipConnection {
@@ -168,6 +160,58 @@ pub async fn connect_sip(
     }
 }
 
+/// What [`look`] varies.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// Whether the hello names the server.
+    pub sni: bool,
+    /// One protocol in ALPN.
+    pub alpn: Option<&'static str>,
+}
+
+/// What one handshake showed.
+pub struct Look {
+    /// The certificate, even if the handshake failed behind it.
+    pub seen: Option<Seen>,
+    /// Whether the server asked for a certificate of ours.
+    pub client_certificate_asked: bool,
+    /// The connection, or why there is none. Nobody judged it: no SIP may be sent over it.
+    pub outcome: io::Result<TlsStream<TcpStream>>,
+}
+
+/// Makes the handshake of [`connect_sip`] and says what was seen, without a verdict.
+pub async fn look(tcp: TcpStream, identity: &SipIdentity, trust: &Trust, offer: Offer, patience: Duration) -> Look {
+    let observer = Arc::new(Observer::new(identity, trust));
+    let asked = Arc::new(NoCertificate(AtomicBool::new(false)));
+    let attempt = async {
+        let config = sip_config(&observer).map_err(io::Error::other)?;
+        let mut config = plain(config.with_client_cert_resolver(Arc::clone(&asked) as _));
+        config.enable_sni = offer.sni;
+        config.alpn_protocols = offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from(identity.expected_name.clone()).map_err(io::Error::other)?;
+        tcp.set_nodelay(true)?;
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    };
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {} s", patience.as_secs()));
+    let outcome = timeout(patience, attempt).await.unwrap_or_else(|_| Err(late()));
+    let mut seen = observer.take();
+    if let (Ok(stream), Some(seen)) = (&outcome, &mut seen) {
+        seen.peer.version = version_fact(stream.get_ref().1.protocol_version());
+    }
+    Look { seen, client_certificate_asked: asked.0.load(Ordering::Relaxed), outcome }
+}
+
+/// The same facts of a chain that came by another handshake than ours; the version is for the caller to set.
+pub fn observe(
+    chain: &[CertificateDer<'static>],
+    identity: &SipIdentity,
+    trust: &Trust,
+    now: UnixTime,
+) -> Option<Seen> {
+    let (leaf, intermediates) = chain.split_first()?;
+    Some(Observer::new(identity, trust).observe(leaf, intermediates, &[], now).0)
+}
+
 /// Opens a connection to a web server whose certificate must be good for `host` by the ordinary rules.
 pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Result<TlsStream<TcpStream>, TlsError> {
     let fail = |why: String| TlsError::Connect { to: format!("{host} ({address})"), why };
@@ -176,6 +220,28 @@ pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Resu
     let name =
         ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
     handshake(address, name, config).await.map_err(|error| fail(error.to_string()))
+}
+
+fn sip_config(
+    observer: &Arc<Observer>,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(versions(&provider)?.dangerous().with_custom_certificate_verifier(Arc::clone(observer) as _))
+}
+
+/// Without what a SIP connection has no use for.
+fn plain(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
+    config.alpn_protocols = Vec::new();
+    config
+}
+
+fn version_fact(version: Option<ProtocolVersion>) -> TlsVersion {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => TlsVersion::Older,
+    }
 }
 
 fn versions(
@@ -214,14 +280,48 @@ fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
         rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => TlsVersion::Tls12,
         _ => return None,
     };
-    Some(TlsPeer {
-        expected: identity.expected_name.clone(),
+    Some(unreadable(&identity.expected_name, &identity.pins, version))
+}
+
+fn unreadable(expected_name: &str, pins: &[String], version: TlsVersion) -> TlsPeer {
+    TlsPeer {
+        expected: expected_name.to_owned(),
         version,
         chain: Chain::Invalid,
         name: Name::Wrong,
-        pin: if identity.pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
+        pin: if pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
         validity: Validity::Valid,
-    })
+    }
+}
+
+/// Shows no certificate, and remembers whether one was asked for.
+#[derive(Debug)]
+struct NoCertificate(AtomicBool);
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+/// What a server showed of itself.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The facts that `policy` judges.
+    pub peer: TlsPeer,
+    /// Why the chain ends where it does, in the words of the library; empty if it is trusted.
+    pub chain_detail: String,
+    /// Whether the ordinary rules of the Web would take the name (RFC 6125).
+    pub webpki_name: bool,
+    /// The certificates, as sent.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// A stapled OCSP answer; empty if none came.
+    pub staple: Vec<u8>,
 }
 
 /// Takes down what a SIP server's certificate is, and lets the handshake go on: the verdict is `policy`'s, on facts.
@@ -232,18 +332,56 @@ struct Observer {
     algorithms: WebPkiSupportedAlgorithms,
     expected_name: String,
     pins: Vec<String>,
-    seen: Mutex<Option<TlsPeer>>,
+    seen: Mutex<Option<Seen>>,
 }
 
 impl Observer {
+    fn new(identity: &SipIdentity, trust: &Trust) -> Self {
+        Observer {
+            roots: trust.0.roots.clone(),
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+            expected_name: identity.expected_name.clone(),
+            pins: identity.pins.clone(),
+            seen: Mutex::new(None),
+        }
+    }
+
+    fn take(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What is seen, and whether the leaf can be read at all.
     fn observe(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
-    ) -> Result<TlsPeer, webpki::Error> {
-        let certificate = webpki::EndEntityCert::try_from(leaf)?;
-        let (chain, validity) = self.chain(&certificate, leaf, intermediates, now);
+    ) -> (Seen, Result<(), webpki::Error>) {
+        let chain = std::iter::once(leaf).chain(intermediates).map(|certificate| certificate.clone().into_owned());
+        let mut seen = Seen {
+            // no older version gets as far as to a certificate
+            peer: unreadable(&self.expected_name, &self.pins, TlsVersion::Tls12),
+            chain_detail: String::new(),
+            webpki_name: false,
+            chain: chain.collect(),
+            staple: staple.to_vec(),
+        };
+        let certificate = match webpki::EndEntityCert::try_from(leaf) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                seen.chain_detail = error.to_string();
+                return (seen, Err(error));
+            }
+        };
+        let (end, validity) = self.chain(&certificate, leaf, intermediates, now);
+        let (chain, chain_detail) = match end {
+            Ok(()) => (Chain::Trusted, String::new()),
+            Err((chain, error)) => (chain, error.to_string()),
+        };
+        seen.chain_detail = chain_detail;
+        seen.webpki_name = ServerName::try_from(self.expected_name.as_str())
+            .is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok());
         let name =
             peer_name::compare(&self.expected_name, certificate.valid_uri_names(), certificate.valid_dns_names());
         let pin = match self.pins.is_empty() {
@@ -253,7 +391,9 @@ impl Observer {
                 if self.pins.contains(&key) { Pin::Matches } else { Pin::Mismatch }
             }
         };
-        Ok(TlsPeer { expected: self.expected_name.clone(), version: TlsVersion::Older, chain, name, pin, validity })
+        let expected = self.expected_name.clone();
+        seen.peer = TlsPeer { expected, version: TlsVersion::Older, chain, name, pin, validity };
+        (seen, Ok(()))
     }
 
     /// Chain and dates are facts of their own: a certificate out of its time is checked again inside its time.
@@ -263,7 +403,7 @@ impl Observer {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> (Chain, Validity) {
+    ) -> (Result<(), (Chain, webpki::Error)>, Validity) {
         let verify = |at: UnixTime| {
             certificate
                 .verify_for_usage(
@@ -282,15 +422,17 @@ impl Observer {
             Err(webpki::Error::CertNotValidYet { not_before, .. }) => (verify(not_before), Validity::NotYetValid),
             other => (other, Validity::Valid),
         };
-        let chain = match first {
-            Ok(()) => Chain::Trusted,
-            Err(webpki::Error::UnknownIssuer) if signed_by_itself(leaf, self.algorithms.all) => Chain::SelfSigned,
-            Err(webpki::Error::UnknownIssuer) => Chain::UnknownIssuer,
-            // OpenSSL's own self-signed certificates call themselves an authority
-            Err(webpki::Error::CaUsedAsEndEntity) if certificate.issuer() == certificate.subject() => Chain::SelfSigned,
-            Err(_) => Chain::Invalid,
-        };
-        (chain, validity)
+        let end = first.map_err(|error| {
+            let chain = match error {
+                webpki::Error::UnknownIssuer if signed_by_itself(leaf, self.algorithms.all) => Chain::SelfSigned,
+                webpki::Error::UnknownIssuer => Chain::UnknownIssuer,
+                // OpenSSL's own self-signed certificates call themselves an authority
+                webpki::Error::CaUsedAsEndEntity if certificate.issuer() == certificate.subject() => Chain::SelfSigned,
+                _ => Chain::Invalid,
+            };
+            (chain, error)
+        });
+        (end, validity)
     }
 }
 
@@ -320,13 +462,12 @@ impl ServerCertVerifier for Observer {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let peer = self
-            .observe(end_entity, intermediates, now)
-            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+        let (seen, readable) = self.observe(end_entity, intermediates, staple, now);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        readable.map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -18,6 +18,7 @@ pub mod program;
 pub mod rig;
 pub mod server;
 pub mod speech;
+pub mod tls_servers;
 
 /// Whether the long runs are wanted: `GALENE_SIPS_FULL=1`.
 pub fn full() -> bool {

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("dumpcap", "tshark"),
     ("espeak-ng", "espeak-ng"),
+    ("gnutls-serv", "gnutls-bin"),
     ("ip", "iproute2"),
     ("kamailio", "kamailio kamailio-extra-modules kamailio-outbound-modules kamailio-tls-modules"),
     ("linphonec", "linphone-cli"),
