@@ -181,7 +181,10 @@ impl Report {
         let connections: u32 = self.facts.servers.iter().map(|server| server.connections).sum();
         let seconds = self.facts.took_ms as f64 / 1000.0;
         let plural = if connections == 1 { "" } else { "s" };
-        format!("{}, in {seconds:.1} s over {connections} TLS connection{plural}, by {}", self.facts.started, self.program)
+        format!(
+            "{}, in {seconds:.1} s over {connections} TLS connection{plural}, by {}",
+            self.facts.started, self.program
+        )
     }
 }
 

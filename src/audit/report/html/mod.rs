@@ -159,9 +159,7 @@ fn configuration(remedy: &Remedy) -> Element {
             let lead = "With these lines in its configuration, a gateway would use this provider:";
             section.add(paragraph("", lead)).add(Element::new("pre").add(block))
         }
-        Remedy::Impossible(why) => {
-            section.add(paragraph("", &format!("No configuration helps: {}", sentence(why))))
-        }
+        Remedy::Impossible(why) => section.add(paragraph("", &format!("No configuration helps: {}", sentence(why)))),
         Remedy::Unknown => section.add(paragraph("", "It cannot be said what would have to be written.")),
     }
 }

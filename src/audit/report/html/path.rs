@@ -31,7 +31,11 @@ fn questions(dns: &DnsFacts) -> Vec<Element> {
         Answer::Records { records, security } => {
             let mut lines: Vec<Element> = records.iter().take(SHOWN).map(naptr).collect();
             lines.extend(more(records.len()));
-            stop("NAPTR", Some(list("plain", lines).unwrap_or_else(|| paragraph("", "no record"))), Some(dnssec(*security)))
+            stop(
+                "NAPTR",
+                Some(list("plain", lines).unwrap_or_else(|| paragraph("", "no record"))),
+                Some(dnssec(*security)),
+            )
         }
         broken => stop("NAPTR", Some(failure(broken)), None),
     };
