@@ -83,8 +83,9 @@ fn grade(page: &mut Page, report: &Report) {
     page.title("Grade");
     page.lines("  ", &format!("{letter}, with {score} of 100 points"));
     for category in categories {
-        let score = category.score.map_or("not tested".to_owned(), |score| format!("{score:>3} of 100"));
-        page.lines("  ", &format!("{:<10} {score}, counts {} %", category.category.title(), category.weight));
+        let score = category.score.map_or("not tested".to_owned(), |score| format!("{score} of 100"));
+        let start = format!("  {:<11}", category.category.title());
+        page.lines(&start, &format!("{score}, counts {} %", category.weight));
     }
     for cap in caps {
         page.lines("  ", &format!("no better than {}: {} [{}]", cap.letter, sentence(&cap.reason), cap.id));

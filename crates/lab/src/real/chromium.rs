@@ -63,6 +63,7 @@ impl Chromium {
         }
         command.args([
             "--headless=new",
+            "--hide-scrollbars",
             "--no-sandbox",
             "--disable-gpu",
             "--disable-quic",

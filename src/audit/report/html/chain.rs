@@ -40,7 +40,7 @@ fn same(one: &CertificateFacts, other: &CertificateFacts) -> bool {
 
 fn picture(facts: &CertificateFacts, all: &Facts) -> Element {
     let mut cards = Vec::new();
-    for (place, certificate) in facts.chain.iter().enumerate() {
+    for (place, certificate) in sent(facts).iter().enumerate() {
         let signed_last = place == 0 || facts.chain[place - 1].issuer == certificate.subject;
         let mut wrong = if place == 0 { leaf(facts, all) } else { dates(certificate, all) };
         wrong.extend(weak(certificate));
@@ -51,6 +51,18 @@ fn picture(facts: &CertificateFacts, all: &Facts) -> Element {
     }
     let class = if cards.len() < 4 { "chain short" } else { "chain" };
     Element::new("ol").class(class).all(cards).add(end(facts))
+}
+
+/// What was sent, without an authority that is trusted anyway: the end of the picture is its place.
+fn sent(facts: &CertificateFacts) -> &[Certificate] {
+    match facts.chain.as_slice() {
+        [sent @ .., last]
+            if !sent.is_empty() && last.subject == last.issuer && facts.judged.chain == Chain::Trusted =>
+        {
+            sent
+        }
+        all => all,
+    }
 }
 
 fn role(place: usize, certificate: &Certificate) -> &'static str {
@@ -72,8 +84,14 @@ fn end(facts: &CertificateFacts) -> Element {
     };
     let mark = Element::new("li").add(sign(mark)).text(word);
     let detail = (!facts.judged.chain_detail.is_empty()).then(|| Element::new("li").text(&facts.judged.chain_detail));
-    let card = Element::new("li").class(class).add(paragraph("kind", role)).add(paragraph("name", issuer));
+    let card = Element::new("li").class(class).add(paragraph("kind", role)).add(paragraph("name", common_name(issuer)));
     card.add(list("wrong", [Some(mark), detail].into_iter().flatten()))
+}
+
+/// The common name in a distinguished name, or all of it where it cannot be told apart simply.
+fn common_name(distinguished: &str) -> &str {
+    let common = distinguished.split(',').find_map(|part| part.trim().strip_prefix("CN="));
+    common.filter(|_| !distinguished.contains(['\\', '"'])).unwrap_or(distinguished)
 }
 
 fn card(role: &str, certificate: &Certificate, wrong: &[String]) -> Element {
@@ -84,7 +102,7 @@ fn card(role: &str, certificate: &Certificate, wrong: &[String]) -> Element {
         .all(pair("Names", &shortened(&names)))
         .all(pair("Key", &key(certificate)))
         .all(pair("Signature", &certificate.signature))
-        .all(pair("Valid", &format!("{} to {}", date(certificate.not_before), date(certificate.not_after))));
+        .all([Element::new("dt").text("Valid"), days(certificate)]);
     let more = Element::new("dl")
         .all(pair("Subject", &certificate.subject))
         .all(pair("Issuer", &certificate.issuer))
@@ -93,8 +111,16 @@ fn card(role: &str, certificate: &Certificate, wrong: &[String]) -> Element {
         .all(pair("Key pin", &certificate.spki_sha256));
     let details = Element::new("details").add(Element::new("summary").text("Details")).add(more);
     let wrong = wrong.iter().map(|what| Element::new("li").add(sign("✗")).text(what));
-    let card = Element::new("li").class(class).add(paragraph("kind", role)).add(paragraph("name", title));
+    let card =
+        Element::new("li").class(class).add(paragraph("kind", role)).add(Element::new("p").class("name").host(title));
     card.add(list("wrong", wrong)).add(facts).add(details)
+}
+
+/// From and to, neither of them broken.
+fn days(certificate: &Certificate) -> Element {
+    let whole = |text: &str| Element::new("span").class("whole").text(text);
+    let from = whole(&date(certificate.not_before));
+    Element::new("dd").add(from).text(" ").add(whole(&format!("to {}", date(certificate.not_after))))
 }
 
 fn pair(name: &str, value: &str) -> Vec<Element> {

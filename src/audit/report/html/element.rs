@@ -31,6 +31,15 @@ impl Element {
         self
     }
 
+    /// With this host name, which is broken after a dot if it has to be.
+    pub(super) fn host(mut self, name: &str) -> Self {
+        for (place, label) in name.split_inclusive('.').enumerate() {
+            self.inside.push_str(if place > 0 { "<wbr>" } else { "" });
+            self.inside.push_str(&escaped(label));
+        }
+        self
+    }
+
     /// With the end of a line, which counts within `pre`.
     pub(super) fn end_line(mut self) -> Self {
         self.inside.push('\n');

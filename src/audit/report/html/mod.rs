@@ -23,8 +23,7 @@ pub fn html(report: &Report) -> String {
     let target = &report.facts.target;
     let sections = [
         Some(verdict(report)),
-        steps(report),
-        Some(grade(report)),
+        Some(Element::new("div").class("pair").add(steps(report)).add(grade(report))),
         Some(path::path(&report.facts)),
         chain::chains(&report.facts),
         findings::findings(report),
@@ -91,7 +90,8 @@ fn verdict(report: &Report) -> Element {
     says = says.add(paragraph("scope", &format!("Scope: {}.", report.scope.as_str())));
     let letter = report.grade.as_ref().map(|grade| {
         let letter = Element::new("strong").text(&grade.letter);
-        Element::new("p").class("letter").add(Element::new("span").text("Grade ")).add(letter)
+        let score = Element::new("span").text(&format!(" {} of 100", grade.score));
+        Element::new("p").class("letter").add(Element::new("span").text("Grade ")).add(letter).add(score)
     });
     let class = match report.verdict {
         Verdict::Accepted => "verdict accepted",
@@ -110,8 +110,7 @@ fn grade(report: &Report) -> Element {
     let Some(Grade { letter, score, categories, caps }) = &report.grade else {
         return section("", "grade", "No grade").add(paragraph("", &sentence(&report.no_grade)));
     };
-    let section = section("", "grade", &format!("Grade {letter}"));
-    let section = section.add(paragraph("", &format!("{score} of 100 points.")));
+    let section = section("", "grade", &format!("Grade {letter}, with {score} of 100 points"));
     let section = section.add(list("bars", categories.iter().map(|one| bar(one.category, one.score, one.weight))));
     let caps = list(
         "caps",

@@ -8,7 +8,7 @@ use crate::audit::facts::{Answer, DnsFacts, Facts, Naptr, Question, Security, Se
 const SHOWN: usize = 8;
 
 pub(super) fn path(facts: &Facts) -> Element {
-    let mut stops = vec![stop("Named", list("plain", [Element::new("li").text(&facts.target)]), None)];
+    let mut stops = vec![stop("Asked about", list("plain", [Element::new("li").host(&facts.target)]), None)];
     match &facts.dns {
         Tested::Known(dns) => stops.extend(questions(dns)),
         Tested::Unknown(why) => stops.push(stop("DNS", Some(paragraph("", why)), None)),
@@ -41,7 +41,7 @@ fn questions(dns: &DnsFacts) -> Vec<Element> {
     };
     let mut stops = vec![naptr];
     let found: Vec<&Question<Srv>> = dns.srv.iter().filter(|one| !empty(&one.answer)).collect();
-    let lines = found.iter().take(SHOWN).flat_map(|question| srv(question));
+    let lines = found.iter().take(SHOWN).map(|question| srv(question));
     let security = found.iter().filter_map(|one| security(&one.answer)).min().map(dnssec);
     let lines = list("plain", lines).unwrap_or_else(|| paragraph("", "no record"));
     stops.push(stop("SRV", Some(lines), security));
@@ -50,26 +50,26 @@ fn questions(dns: &DnsFacts) -> Vec<Element> {
 
 fn naptr(record: &Naptr) -> Element {
     let service = Element::new("b").text(&record.service);
-    Element::new("li").add(service).text(" → ").text(&record.replacement)
+    Element::new("li").add(service).text(" → ").host(&record.replacement)
 }
 
-fn srv(question: &Question<Srv>) -> Vec<Element> {
-    let name = Element::new("b").text(&question.name);
+/// The answer to one question; the domain behind the service is left away, because it is the same for all.
+fn srv(question: &Question<Srv>) -> Element {
+    let service = question.name.split('.').take_while(|label| label.starts_with('_')).collect::<Vec<_>>().join(".");
+    let entry = Element::new("li").add(Element::new("b").text(&service));
     match &question.answer {
         Answer::Records { records, .. } => {
-            let mut lines: Vec<Element> = records.iter().take(SHOWN).map(|record| server(&name, record)).collect();
-            lines.extend(more(records.len()));
-            lines
+            let servers = records.iter().take(SHOWN).map(server);
+            entry.add(list("plain", servers.chain(more(records.len()))))
         }
-        broken => vec![Element::new("li").add(name).text(" ").add(failure(broken))],
+        broken => entry.text(" ").add(failure(broken)),
     }
 }
 
-fn server(name: &Element, record: &Srv) -> Element {
-    let entry = Element::new("li").add(name.clone()).text(" → ");
+fn server(record: &Srv) -> Element {
     match record.target.as_str() {
-        "." => entry.text("says that there is none"),
-        target => entry.text(&format!("{target}, port {}", record.port)),
+        "." => Element::new("li").text("→ no such service"),
+        target => Element::new("li").text("→ ").host(target).text(&format!(":{}", record.port)),
     }
 }
 
@@ -88,7 +88,7 @@ fn address(server: &ServerFacts) -> Element {
         Tested::Unknown(why) => ("mark open", "?", format!("not tested: {why}")),
     };
     let mark = Element::new("span").class(class).add(sign(mark)).text(&word);
-    let host = Element::new("b").text(&server.host);
+    let host = Element::new("b").host(&server.host);
     Element::new("li").add(host).text(" → ").text(&server.address.to_string()).text(" ").add(mark)
 }
 
