@@ -165,7 +165,7 @@ impl Rig {
     /// When the program is missing or does not start.
     pub fn browser(&self, name: &str, microphone: &Wav) -> Result<Chromium> {
         let file = self.wav(&format!("{name}-microphone"), microphone)?;
-        Chromium::start(&self.net, &self.file(name), &file)
+        Chromium::start(&self.net, &self.file(name), Some(&file))
     }
 
     /// Writes a sound to a file of the scene.
