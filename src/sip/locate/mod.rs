@@ -82,6 +82,8 @@ pub enum Step {
 pub enum Way {
     /// An IP address is configured.
     Literal,
+    /// The hosts file of this machine has the name: nothing was asked for.
+    HostsFile,
     /// A port is configured: only the addresses were asked for.
     Port,
     /// A NAPTR record led to SRV records.
@@ -97,6 +99,7 @@ impl Way {
     pub fn as_str(self) -> &'static str {
         match self {
             Way::Literal => "address",
+            Way::HostsFile => "hosts file",
             Way::Port => "A/AAAA, configured port",
             Way::Naptr => "NAPTR, SRV, A/AAAA",
             Way::Srv => "SRV, A/AAAA",

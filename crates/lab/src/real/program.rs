@@ -15,10 +15,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("espeak-ng", "espeak-ng"),
     ("ip", "iproute2"),
     ("kamailio", "kamailio kamailio-extra-modules kamailio-outbound-modules kamailio-tls-modules"),
+    ("ldns-keygen", "ldnsutils"),
+    ("ldns-signzone", "ldnsutils"),
     ("linphonec", "linphone-cli"),
     ("nft", "nftables"),
     ("sipp", "sip-tester"),
     ("sox", "sox"),
+    ("unbound", "unbound"),
 ];
 
 /// How long a program may take to end after SIGTERM before it is killed.
