@@ -145,6 +145,27 @@ async fn whatever_is_wrong_with_the_signatures_the_answer_is_bogus() {
     }
 }
 
+/// A resolver that validates keeps a bogus answer back (SERVFAIL), so that it looks like a server in trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_validating_resolver_everything_is_what_it_is() {
+    let zones = [
+        zone("good.lab.test", Signing::Hashed),
+        zone("plain.lab.test", Signing::Unsigned),
+        zone("bogus.lab.test", Signing::Bogus),
+        zone("expired.lab.test", Signing::Expired),
+    ];
+    let lab = Lab::new(&zones);
+    let scratch = Scratch::new().unwrap();
+    let resolver = DnsServer::start_resolver(scratch.path(), &lab.server).unwrap();
+    let dns = Dns::new(&[resolver.address()], lab.anchors()).unwrap();
+    everything(&dns, "good.lab.test", Dnssec::Secure).await;
+    everything(&dns, "plain.lab.test", Dnssec::Insecure).await;
+    for bogus in ["bogus.lab.test", "expired.lab.test"] {
+        assert_eq!(kind(dns.naptr(bogus).await), FailureKind::Bogus, "{bogus}");
+        assert_eq!(kind(dns.a(&format!("server.{bogus}")).await), FailureKind::Bogus, "{bogus}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alias_is_as_good_as_its_weaker_end() {
     let good = Zone::new("good.lab.test")

@@ -116,24 +116,43 @@ impl DnsServer {
         Self::serve(directory, zones, trust_anchor)
     }
 
-    fn serve(directory: &Path, zones: &[Zone], trust_anchor: PathBuf) -> Result<Self> {
-        let address = free_address()?;
-        let mut configuration = format!(
-            "server:\n directory: \"{}\"\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n use-syslog: no\n logfile: \"\"\n \
-             do-daemonize: no\n do-ip6: no\n num-threads: 1\n interface: {}@{}\n access-control: 127.0.0.0/8 allow\n \
-             module-config: \"iterator\"\n local-zone: \"test.\" nodefault\nremote-control:\n control-enable: no\n",
-            directory.display(),
-            address.ip(),
-            address.port()
+    /// A resolver between the gateway and another server, that validates for itself, as a local unbound does by default.
+    ///
+    /// # Errors
+    /// When the program is missing or does not start.
+    pub fn start_resolver(directory: &Path, behind: &DnsServer) -> Result<Self> {
+        fs::create_dir_all(directory).context(directory.display())?;
+        let (anchor, to) = (behind.trust_anchor.display(), behind.address);
+        let rest = format!(
+            " trust-anchor-file: \"{anchor}\"\n do-not-query-localhost: no\nforward-zone:\n name: \".\"\n forward-addr: {}@{}\n",
+            to.ip(),
+            to.port()
         );
-        for zone in zones.iter().chain([&Zone::new(".")]) {
+        Self::run(directory, "validator iterator", &rest, behind.trust_anchor.clone())
+    }
+
+    fn serve(directory: &Path, zones: &[Zone], trust_anchor: PathBuf) -> Result<Self> {
+        let mut rest = String::new();
+        for zone in with_root(zones) {
             let _ = write!(
-                configuration,
+                rest,
                 "auth-zone:\n name: \"{}\"\n zonefile: \"{}\"\n for-downstream: yes\n for-upstream: no\n fallback-enabled: no\n",
                 zone.name,
                 zone.file()
             );
         }
+        Self::run(directory, "iterator", &rest, trust_anchor)
+    }
+
+    fn run(directory: &Path, modules: &str, rest: &str, trust_anchor: PathBuf) -> Result<Self> {
+        let address = free_address()?;
+        let (ip, port, files) = (address.ip(), address.port(), directory.display());
+        let configuration = format!(
+            "remote-control:\n control-enable: no\nserver:\n directory: \"{files}\"\n username: \"\"\n chroot: \"\"\n \
+             pidfile: \"\"\n use-syslog: no\n logfile: \"\"\n do-daemonize: no\n do-ip6: no\n num-threads: 1\n \
+             interface: {ip}@{port}\n access-control: 127.0.0.0/8 allow\n module-config: \"{modules}\"\n \
+             local-zone: \"test.\" nodefault\n{rest}"
+        );
         write(directory, "unbound.conf", &configuration)?;
         let mut command = Command::new(require("unbound")?);
         command.arg("-d").arg("-c").arg(directory.join("unbound.conf"));
