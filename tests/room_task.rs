@@ -5,6 +5,7 @@
 
 use galene_sips::audio::Codec;
 use galene_sips::galene::{Credentials, GroupAddress};
+use galene_sips::io::dns::{Anchors, Dns};
 use galene_sips::io::ports::PortPool;
 use galene_sips::io::room::{self, RoomMessage};
 use galene_sips::io::tls::Trust;
@@ -50,7 +51,8 @@ impl Lonely {
         let room = Room::new(config, Box::new(SystemRandomness::default()));
         let (messages, inbox) = mpsc::channel(64);
         let (outbox, events) = mpsc::unbounded_channel();
-        inside.spawn(room::run(room, Arc::new(address), trust, inbox, outbox));
+        let dns = Dns::new(&[], Anchors::iana()).unwrap();
+        inside.spawn(room::run(room, Arc::new(address), dns, trust, inbox, outbox));
         let first = 19_000 + (std::process::id() % 100) as u16 * 20;
         Lonely { outside, server, inside, pool: PortPool::new(first..=first + 19), messages, events }
     }

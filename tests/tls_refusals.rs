@@ -44,7 +44,7 @@ struct Wanted {
 }
 
 fn verified() -> Wanted {
-    Wanted { signalling: SignallingLevel::Verified, pins: Vec::new() }
+    Wanted { signalling: SignallingLevel::Verified, pins: Vec::new(), client: None }
 }
 
 fn verified_and_pinned(identity: &Identity) -> Wanted {
@@ -62,9 +62,9 @@ async fn connect(to: SocketAddr, authority: &Authority, wanted: &Wanted) -> Resu
     let directory = Directory::new(&format!("tls-refusals-{number}"));
     let trust = Trust::only(&directory.file("ca.pem", 0o644, &authority.pem())).unwrap();
     let rules = Rules { signalling: wanted.signalling, ..Rules::strict(format!("alice@{NAME}")) };
-    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: wanted.pins.clone() };
+    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: wanted.pins.clone(), client: None };
     let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().unwrap();
-    tls::connect_sip(allowed, to, &identity, &trust, &rules).await
+    tls::connect_sip(allowed, &[to], &identity, &trust, &rules, tls::PATIENCE).await
 }
 
 /// Connects to a server with this configuration. Whatever the verdict is, the server must not have heard a byte yet.

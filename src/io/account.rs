@@ -4,16 +4,17 @@
 //! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
 //! connection break may come from a caller, so that alone never keeps the account away for long.
 
+use super::dns::Dns;
 use super::flow::Flow;
 use super::peers::PeerStore;
 use super::ports::{MediaSockets, PortPool};
-use super::resolve;
 use super::room::RoomMessage;
-use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
+use super::tls::{self, ClientCertificate, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::peers::Change;
 use crate::policy::{Connecting, Rules, Transport, judge};
 use crate::room::RoomEvent;
+use crate::sip::locate::{NotLocated, Target};
 use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
@@ -29,14 +30,19 @@ use tokio::time::sleep_until;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// A server that is silent so long is left for the next one, if there is one.
+const NEXT_SERVER_AFTER: Duration = Duration::from_secs(3);
+
 /// Where and how to connect.
 pub struct AccountSettings {
     /// The account, as `user@domain`.
     pub account: String,
-    /// The host to connect to: the outbound proxy, else the domain.
+    /// Who looks up names.
+    pub dns: Dns,
+    /// Whose servers to look for: the outbound proxy, else the domain.
     pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The port, if it is not to be looked up.
+    pub port: Option<u16>,
     /// Who must answer there.
     pub identity: SipIdentity,
     /// Who vouches for it.
@@ -72,7 +78,23 @@ pub struct AccountReport {
     pub signalling: Option<&'static str>,
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<SipConnection, TlsError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Connected, NoConnection>> + Send>>;
+
+/// A connection to one of the provider's servers.
+struct Connected {
+    connection: SipConnection,
+    /// Its name in DNS, and port.
+    server: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum NoConnection {
+    #[error("{0}")]
+    NotLocated(#[from] NotLocated),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+}
 
 /// The way to the provider.
 enum Link {
@@ -89,7 +111,7 @@ enum Link {
 /// What became of the way to the provider.
 enum LinkEvent {
     TryNow,
-    Tried(Result<Box<SipConnection>, TlsError>),
+    Tried(Result<Box<Connected>, NoConnection>),
     Received(usize),
     Broken(String),
 }
@@ -106,7 +128,7 @@ impl Link {
             Link::Up(flow) => match flow.progress(buffer).await {
                 Ok(0) => LinkEvent::Broken("the provider closed the connection".to_owned()),
                 Ok(length) => LinkEvent::Received(length),
-                Err(error) => LinkEvent::Broken(broke(&error)),
+                Err(error) => LinkEvent::Broken(broke(&error, flow.client_certificate)),
             },
             Link::Over => pending().await,
         }
@@ -120,8 +142,11 @@ impl Link {
     }
 }
 
-fn broke(error: &std::io::Error) -> String {
-    format!("the connection to the provider broke: {error}")
+fn broke(error: &std::io::Error, shown: ClientCertificate) -> String {
+    match shown.complaint(error) {
+        Some(complaint) => format!("{error}; {complaint}"),
+        None => format!("the connection to the provider broke: {error}"),
+    }
 }
 
 struct Task {
@@ -177,22 +202,37 @@ pub async fn run(
     }
 }
 
-/// Looks for the provider: the host's addresses in turn. A refusal by policy ends the search, since it is about the
-/// server, not the address.
-async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsError> {
-    let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
-    let addresses =
-        resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
-    let mut trouble = unreachable("it has no address".to_owned());
-    for address in addresses {
+/// Looks for the provider's servers, and tries them in turn. A refusal by policy ends the search, since it is about the
+/// provider, not about one of its servers.
+async fn attempt(settings: Arc<AccountSettings>) -> Result<Connected, NoConnection> {
+    let located = settings.dns.locate(&settings.host, settings.port).await?;
+    let (way, dnssec) = (located.way.as_str(), located.dnssec.map_or("not needed", |dnssec| dnssec.as_str()));
+    let servers: Vec<String> = located.targets.iter().map(server).collect();
+    tracing::info!(account = settings.account, host = settings.host, way, dnssec, ?servers, "found the provider");
+    let last = located.targets.len().saturating_sub(1);
+    let mut trouble = TlsError::Connect { to: settings.host.clone(), why: "it has no address".to_owned() };
+    for (at, target) in located.targets.iter().enumerate() {
+        let patience = if at == last { tls::PATIENCE } else { NEXT_SERVER_AFTER };
+        let addresses: Vec<SocketAddr> =
+            target.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
         let allowed =
             judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
-        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
-            Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
-            decided => return decided,
+        let (identity, trust, rules) = (&settings.identity, &settings.trust, &settings.rules);
+        match tls::connect_sip(allowed, &addresses, identity, trust, rules, patience).await {
+            Ok(connection) => return Ok(Connected { connection, server: server(target) }),
+            Err(error @ TlsError::Connect { .. }) => {
+                let (account, server) = (&settings.account, server(target));
+                tracing::debug!(account, server, %error, "a server of the provider cannot be used");
+                trouble = error;
+            }
+            Err(refused) => return Err(refused.into()),
         }
     }
-    Err(trouble)
+    Err(trouble.into())
+}
+
+fn server(target: &Target) -> String {
+    format!("{}:{}", target.name, target.port)
 }
 
 impl Task {
@@ -238,12 +278,14 @@ impl Task {
         }
     }
 
-    fn connected(&mut self, connection: SipConnection) {
+    fn connected(&mut self, connected: Connected) {
+        let Connected { connection, server } = connected;
+        let shown = connection.client_certificate;
         match Flow::new(connection) {
             Ok((flow, proof)) => {
                 tracing::info!(
                     account = self.settings.account,
-                    host = self.settings.host,
+                    server,
                     tls = flow.description.version,
                     cipher = flow.description.cipher,
                     signalling = flow.signalling,
@@ -253,19 +295,23 @@ impl Task {
                 self.link = Link::Up(flow);
                 self.line.flow_up(since, local, proof);
             }
-            Err(error) => self.retry(&broke(&error)),
+            Err(error) => self.retry(&broke(&error, shown)),
         }
     }
 
-    fn not_connected(&mut self, error: &TlsError) {
+    fn not_connected(&mut self, error: &NoConnection) {
         let (account, host) = (&self.settings.account, &self.settings.host);
         let why = match error {
-            TlsError::Refused(refusal) => {
+            NoConnection::Tls(TlsError::Refused(refusal)) => {
                 let (rule, reason, remedy) = (refusal.rule.as_str(), &refusal.reason, &refusal.hint);
                 tracing::error!(account, host, rule, reason, remedy, "provider refused before any SIP was sent");
                 format!("{reason}. {remedy}.")
             }
-            other => {
+            NoConnection::NotLocated(not) => {
+                tracing::warn!(account, host, error = %not, remedy = not.remedy(), "the provider was not found");
+                format!("{not}; {}", not.remedy())
+            }
+            NoConnection::Tls(other) => {
                 let remedy = "check the address in outbound_proxy (or the account's domain), DNS, and firewalls";
                 tracing::warn!(account, host, error = %other, remedy, "no connection to the provider");
                 other.to_string()
@@ -348,7 +394,8 @@ impl Task {
         let Link::Up(flow) = &mut self.link else { return };
         tracing::trace!(account = self.settings.account, length = bytes.len(), message = start_line(bytes), "sent");
         if let Err(error) = flow.send(bytes) {
-            self.lost(&broke(&error));
+            let why = broke(&error, flow.client_certificate);
+            self.lost(&why);
         }
     }
 

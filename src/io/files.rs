@@ -2,8 +2,9 @@
 //!
 //! A file with a secret must be readable by its owner alone. Secrets come from files and standard input, never from the command line.
 
-use super::tls::Trust;
-use crate::config::{Address, Config, ConfigError, Date, File, FileError, Files, GroupCredentials, Room};
+use super::dns::Anchors;
+use super::tls::{ClientIdentity, Trust};
+use crate::config::{Account, Address, Config, ConfigError, Date, File, FileError, Files, GroupCredentials, Room};
 use crate::galene::GroupAddress;
 use crate::secret::Secret;
 use std::env;
@@ -73,7 +74,32 @@ pub fn authorities(ca_file: Option<&Path>) -> Result<Trust, ConfigError> {
     })
 }
 
-/// What the configuration cannot check itself, since it knows nothing of Galène and TLS.
+/// What an account shows to a provider that asks for a certificate.
+pub fn client_identity(account: &Account) -> Result<Option<ClientIdentity>, ConfigError> {
+    let Some(client) = &account.client else { return Ok(None) };
+    ClientIdentity::read(&client.certificate, &client.key).map(Some).map_err(|error| ConfigError {
+        file: client.certificate.clone(),
+        line: 0,
+        what: error.to_string(),
+        remedy: "Name a certificate and its own private key, both in PEM form (-----BEGIN …-----)".to_owned(),
+    })
+}
+
+/// Whom DNSSEC begins with: the keys of a file alone, or those of the root.
+pub fn trust_anchors(file: Option<&Path>) -> Result<Anchors, ConfigError> {
+    let Some(file) = file else { return Ok(Anchors::iana()) };
+    let text = read(file).map(|(text, _)| text).map_err(|error| error.to_string());
+    text.and_then(|text| Anchors::parse(text.expose())).map_err(|why| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what: format!("trust_anchor cannot be used: {why}"),
+        remedy:
+            "Name a file with DS or DNSKEY records, such as /usr/share/dns/root.key; without the key, IANA's keys count"
+                .to_owned(),
+    })
+}
+
+/// What the configuration cannot check itself, since it knows nothing of Galène, TLS and DNS.
 fn checked(config: Config) -> Result<Config, ConfigError> {
     for room in &config.rooms {
         let address = group(room)?;
@@ -82,7 +108,11 @@ fn checked(config: Config) -> Result<Config, ConfigError> {
         }
         authorities(room.ca_file.as_deref())?;
     }
-    config.accounts.iter().try_for_each(|account| authorities(account.ca_file.as_deref()).map(drop))?;
+    for account in &config.accounts {
+        authorities(account.ca_file.as_deref())?;
+        client_identity(account)?;
+    }
+    trust_anchors(config.dns.trust_anchor.as_deref())?;
     Ok(config)
 }
 

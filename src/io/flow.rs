@@ -3,7 +3,7 @@
 //! Nothing here waits for the peer while something else could be done: whoever drives it waits for [`Flow::progress`]
 //! beside everything else. A peer that takes no bytes is gone.
 
-use super::tls::{SipConnection, TlsDescription, TlsStream};
+use super::tls::{ClientCertificate, SipConnection, TlsDescription, TlsStream};
 use crate::policy::MayAuthenticate;
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub struct Flow {
     pub description: TlsDescription,
     /// `verified` or `pinned`.
     pub signalling: &'static str,
+    /// Whether the provider asked us who we are.
+    pub client_certificate: ClientCertificate,
     /// Our side.
     pub local: SocketAddr,
     /// When it was established.
@@ -44,13 +46,15 @@ impl Flow {
     /// # Errors
     /// When it is gone already.
     pub fn new(connection: SipConnection) -> io::Result<(Flow, MayAuthenticate)> {
-        let SipConnection { stream, proof, description } = connection;
+        let SipConnection { stream, proof, description, client_certificate } = connection;
         let local = stream.get_ref().0.local_addr()?;
         let (reader, writer) = tokio::io::split(stream);
         let signalling = proof.level().as_str();
         let since = super::now();
         let (outgoing, waiting_since) = (Vec::new(), None);
-        Ok((Flow { reader, writer, outgoing, waiting_since, description, signalling, local, since }, proof))
+        let flow =
+            Flow { reader, writer, outgoing, waiting_since, description, signalling, client_certificate, local, since };
+        Ok((flow, proof))
     }
 
     /// Takes a message to be written.

@@ -3,6 +3,7 @@
 //! One task and one timer for all calls of the group. The only function that writes to a phone takes a
 //! [`Sealed`] packet.
 
+use super::dns::Dns;
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
@@ -74,6 +75,7 @@ enum SocketKey {
 struct Task {
     room: Room,
     address: Arc<GroupAddress>,
+    dns: Dns,
     trust: Trust,
     events: mpsc::UnboundedSender<RoomEvent>,
     phones: HashMap<CallNumber, MediaSockets>,
@@ -91,6 +93,7 @@ struct Task {
 pub async fn run(
     room: Room,
     address: Arc<GroupAddress>,
+    dns: Dns,
     trust: Trust,
     mut messages: mpsc::Receiver<RoomMessage>,
     events: mpsc::UnboundedSender<RoomEvent>,
@@ -99,6 +102,7 @@ pub async fn run(
     let mut task = Task {
         room,
         address,
+        dns,
         trust,
         events,
         phones: HashMap::new(),
@@ -265,7 +269,8 @@ impl Task {
         let generation = self.generation;
         let (to, mut outgoing) = mpsc::channel(MOST_WAITING);
         self.websockets.insert(connection, WebSocket { generation, to, server: None });
-        let (address, trust, incoming) = (Arc::clone(&self.address), self.trust.clone(), self.incoming.clone());
+        let (address, incoming) = (Arc::clone(&self.address), self.incoming.clone());
+        let (dns, trust) = (self.dns.clone(), self.trust.clone());
         while let Some(ended) = self.carriers.try_join_next() {
             if let Err(error) = ended {
                 tracing::error!(%error, "the task of a WebSocket");
@@ -273,7 +278,7 @@ impl Task {
         }
         self.carriers.spawn(async move {
             let opened = tokio::select! {
-                opened = group::open(&address, &trust) => opened,
+                opened = group::open(&address, &dns, &trust) => opened,
                 _ = outgoing.recv() => return, // before it is open there is only one thing to say: forget it
             };
             let (news, socket) = match opened {

@@ -2,6 +2,7 @@
 
 use super::account::{self, AccountMessage, AccountSettings};
 use super::admin::{AdminError, AdminSocket, Part};
+use super::dns::{Dns, DnsSetupError};
 use super::files;
 use super::log;
 use super::peers::PeerStore;
@@ -24,9 +25,6 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-/// SIP over TLS (RFC 3261 §19.1.2).
-const SIPS_PORT: u16 = 5061;
-
 /// The name of the listening client.
 const ROBOT_NAME: &str = "Phone gateway";
 
@@ -48,6 +46,9 @@ pub enum RunError {
     /// The admin socket.
     #[error("{0}")]
     Admin(#[from] AdminError),
+    /// DNS.
+    #[error("{0}")]
+    Dns(#[from] DnsSetupError),
     /// The system.
     #[error("cannot wait for signals: {0}; this system is not one that galene-sips runs on")]
     Signals(std::io::Error),
@@ -72,6 +73,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let peers = PeerStore::open(&store, &mut SystemRandomness::default(), super::unix_time())?;
     let admin = AdminSocket::open(&config.admin_socket).await?;
     galene::warm_up(super::now());
+    let dns = Dns::new(&config.dns.servers, files::trust_anchors(config.dns.trust_anchor.as_deref())?)?;
     let pool = PortPool::new(config.media.ports.clone());
     let numbers = CallNumbers::default();
     let most_calls = config.media.ports.len() / 2;
@@ -97,16 +99,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let (room_messages, room_inbox) = mpsc::channel(MOST_WAITING);
         let (room_events, room_outbox) = mpsc::unbounded_channel();
         let trust = files::authorities(room_config.ca_file.as_deref())?;
-        rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
+        rooms.spawn(room::run(room, Arc::new(group), dns.clone(), trust, room_inbox, room_events));
 
         let (account_messages, account_inbox) = mpsc::channel(MOST_WAITING);
         let instance = store.instance_id(&account.address.to_string(), &mut SystemRandomness::default())?;
         let trust = files::authorities(account.ca_file.as_deref())?;
         let settings = AccountSettings {
             account: account.address.to_string(),
+            dns: dns.clone(),
             host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
-            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port).unwrap_or(SIPS_PORT),
-            identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
+            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port),
+            identity: SipIdentity {
+                expected_name: account.expected_name.clone(),
+                pins: account.pins.clone(),
+                client: files::client_identity(&account)?,
+            },
             trust,
             rules: account.rules.clone(),
             peers: peers.clone(),

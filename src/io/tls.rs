@@ -3,11 +3,13 @@
 //! For SIP the certificate is *observed* during the handshake and *judged* by `policy` after it, before a byte of SIP is
 //! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. The audit makes the same handshake
 //! and has the same observation as facts ([`look`]). For Galène the ordinary WebPKI rules hold ([`connect_web`]).
-//! TLS 1.2 and 1.3 only, no client certificates, no early data.
+//! TLS 1.2 and 1.3 only, a client certificate only to the provider that asks for it, no early data.
 
+use super::tcp;
 use crate::policy::{
     self, Chain, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, Verdict,
 };
+use crate::secret::Secret;
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +19,7 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, TrustAnchor, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, ProtocolVersion,
@@ -31,12 +33,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 pub use tokio_rustls::client::TlsStream;
 
 /// How long a TCP connection and a TLS handshake may take together.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The authorities that vouch for a server.
 #[derive(Clone)]
@@ -48,6 +50,23 @@ pub struct SipIdentity {
     pub expected_name: String,
     /// Base64 SHA-256 of acceptable leaf keys; empty if none is configured.
     pub pins: Vec<String>,
+    /// What we show to a server that asks for it.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
+
+/// Whether the server asked us who we are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientCertificate {
+    /// It did not.
+    NotAsked,
+    /// It did, and nothing was shown.
+    NotShown,
+    /// It did, and the client certificate was shown.
+    Shown,
 }
 
 /// A TLS connection that `policy` admitted.
@@ -58,6 +77,8 @@ pub struct SipConnection {
     pub proof: MayAuthenticate,
     /// TLS version and cipher suite, for people: `TLS1.3 AES_256_GCM_SHA384`.
     pub description: TlsDescription,
+    /// Whether the server asked us who we are. With TLS 1.3 it may refuse the answer later, as the first thing that it says.
+    pub client_certificate: ClientCertificate,
 }
 
 /// What `calls --json` tells of the connection.
@@ -85,7 +106,7 @@ pub enum TlsError {
     /// The connection stands, and `policy` does not want it.
     #[error("{0}")]
     Refused(policy::Refusal),
-    /// A file of certificates cannot be read.
+    /// A file of certificates or keys cannot be read.
     #[error("{1}")]
     TrustFile(PathBuf, String),
 }
@@ -116,25 +137,125 @@ impl Trust {
     }
 }
 
-/// Opens a connection to a SIP server and has it judged. Nothing is sent but the handshake.
+impl ClientIdentity {
+    /// Reads the certificates of a PEM file, and the text of their key's.
+    ///
+    /// # Errors
+    /// When one is no such thing, or they do not belong together.
+    pub fn read(certificate: &Path, key: &Secret<String>) -> Result<Self, TlsError> {
+        let fail = |why: String| TlsError::TrustFile(certificate.to_owned(), why);
+        let unread = |error: &dyn std::fmt::Display| fail(format!("client_cert cannot be read: {error}"));
+        let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| unread(&error))?;
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| unread(&error))?;
+        if chain.is_empty() {
+            return Err(fail("client_cert holds no certificate in PEM form".to_owned()));
+        }
+        // without the error's own words: they could quote the key
+        let unusable = || fail("client_key holds no private key in PEM form".to_owned());
+        let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unusable())?;
+        let both = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+        both.map(|both| ClientIdentity(Arc::new(both))).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => fail("client_key is not the key of client_cert".to_owned()),
+            other => fail(format!("client_cert and client_key cannot be used: {other}")),
+        })
+    }
+}
+
+impl ClientCertificate {
+    /// Why a connection ended on which the server may have refused what we showed; `None` if it was something else.
+    pub fn complaint(self, error: &io::Error) -> Option<&'static str> {
+        let alert = matches!(error.get_ref()?.downcast_ref()?, rustls::Error::AlertReceived(_));
+        match self {
+            ClientCertificate::NotShown if alert => Some(
+                "the provider demands a client certificate: set client_cert and client_key to the one that it gave you",
+            ),
+            ClientCertificate::Shown if alert => {
+                Some("the provider does not accept the client certificate: check client_cert, its dates and its issuer")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a server asks us for, and whether it did.
+#[derive(Debug)]
+struct Shown {
+    identity: Option<ClientIdentity>,
+    asked: AtomicBool,
+}
+
+impl Shown {
+    fn so_far(&self) -> ClientCertificate {
+        match (self.asked.load(Ordering::Relaxed), self.identity.is_some()) {
+            (false, _) => ClientCertificate::NotAsked,
+            (true, false) => ClientCertificate::NotShown,
+            (true, true) => ClientCertificate::Shown,
+        }
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
+/// Opens a connection to a SIP server, at one of its addresses, and has it judged. Nothing is sent but the handshake.
 pub async fn connect_sip(
     _allowed: MayConnect,
+    addresses: &[SocketAddr],
+    identity: &SipIdentity,
+    trust: &Trust,
+    rules: &Rules,
+    patience: Duration,
+) -> Result<SipConnection, TlsError> {
+    let end = Instant::now() + patience;
+    let mut rest = addresses.to_vec();
+    loop {
+        let (tcp, address) = open(&rest, end, patience).await?;
+        match judged(tcp, address, identity, trust, rules, (end, patience)).await {
+            // something is wrong at that address; policy's refusal is about the server, wherever it is
+            Err(TlsError::Connect { .. }) if rest.len() > 1 && Instant::now() < end => {
+                rest.retain(|other| *other != address);
+            }
+            decided => return decided,
+        }
+    }
+}
+
+async fn open(addresses: &[SocketAddr], end: Instant, patience: Duration) -> Result<(TcpStream, SocketAddr), TlsError> {
+    let shown = || addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let attempt = timeout_at(end, tcp::connect(addresses)).await.unwrap_or_else(|_| Err(too_slow(patience)));
+    attempt.map_err(|error| TlsError::Connect { to: shown(), why: error.to_string() })
+}
+
+async fn judged(
+    tcp: TcpStream,
     address: SocketAddr,
     identity: &SipIdentity,
     trust: &Trust,
     rules: &Rules,
+    (end, patience): (Instant, Duration),
 ) -> Result<SipConnection, TlsError> {
     let fail = |why: String| TlsError::Connect { to: address.to_string(), why };
     let observer = Arc::new(Observer::new(identity, trust));
-    let config = sip_config(&observer)?.with_no_client_auth();
+    let shown = Arc::new(Shown { identity: identity.client.clone(), asked: AtomicBool::new(false) });
+    let config = sip_config(&observer, &shown)?;
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
-    let stream = match handshake(address, name, plain(config)).await {
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let stream = match timeout_at(end, handshake).await.unwrap_or_else(|_| Err(too_slow(patience))) {
         Ok(stream) => stream,
         Err(error) => {
             let verdict = unfit(&error, identity).map(|peer| policy::judge(rules, &peer));
-            return Err(match verdict {
-                Some(Verdict::Refused(refusal)) => TlsError::Refused(refusal),
-                _ => fail(error.to_string()),
+            return Err(match (verdict, shown.so_far().complaint(&error)) {
+                (Some(Verdict::Refused(refusal)), _) => TlsError::Refused(refusal),
+                (_, Some(complaint)) => fail(format!("{error}; {complaint}")),
+                (_, None) => fail(error.to_string()),
             });
         }
     };
@@ -156,6 +277,7 @@ pub async fn connect_sip(
                 cipher,
                 peer_name: identity.expected_name.clone(),
             },
+            client_certificate: shown.so_far(),
         }),
     }
 }
@@ -174,7 +296,7 @@ pub struct Look {
     /// The certificate, even if the handshake failed behind it.
     pub seen: Option<Seen>,
     /// Whether the server asked for a certificate of ours.
-    pub client_certificate_asked: bool,
+    pub client_certificate: ClientCertificate,
     /// The connection, or why there is none. Nobody judged it: no SIP may be sent over it.
     pub outcome: io::Result<TlsStream<TcpStream>>,
 }
@@ -182,23 +304,21 @@ pub struct Look {
 /// Makes the handshake of [`connect_sip`] and says what was seen, without a verdict.
 pub async fn look(tcp: TcpStream, identity: &SipIdentity, trust: &Trust, offer: Offer, patience: Duration) -> Look {
     let observer = Arc::new(Observer::new(identity, trust));
-    let asked = Arc::new(NoCertificate(AtomicBool::new(false)));
+    let shown = Arc::new(Shown { identity: identity.client.clone(), asked: AtomicBool::new(false) });
     let attempt = async {
-        let config = sip_config(&observer).map_err(io::Error::other)?;
-        let mut config = plain(config.with_client_cert_resolver(Arc::clone(&asked) as _));
+        let mut config = sip_config(&observer, &shown).map_err(io::Error::other)?;
         config.enable_sni = offer.sni;
         config.alpn_protocols = offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(identity.expected_name.clone()).map_err(io::Error::other)?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {} s", patience.as_secs()));
-    let outcome = timeout(patience, attempt).await.unwrap_or_else(|_| Err(late()));
+    let outcome = timeout_at(Instant::now() + patience, attempt).await.unwrap_or_else(|_| Err(too_slow(patience)));
     let mut seen = observer.take();
     if let (Ok(stream), Some(seen)) = (&outcome, &mut seen) {
         seen.peer.version = version_fact(stream.get_ref().1.protocol_version());
     }
-    Look { seen, client_certificate_asked: asked.0.load(Ordering::Relaxed), outcome }
+    Look { seen, client_certificate: shown.so_far(), outcome }
 }
 
 /// The same facts of a chain that came by another handshake than ours; the version is for the caller to set.
@@ -212,28 +332,38 @@ pub fn observe(
     Some(Observer::new(identity, trust).observe(leaf, intermediates, &[], now).0)
 }
 
-/// Opens a connection to a web server whose certificate must be good for `host` by the ordinary rules.
-pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Result<TlsStream<TcpStream>, TlsError> {
+/// Opens a connection to a web server, at one of its addresses, whose certificate must be good for `host` by the ordinary
+/// rules.
+pub async fn connect_web(
+    addresses: &[SocketAddr],
+    host: &str,
+    trust: &Trust,
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let end = Instant::now() + PATIENCE;
+    let (tcp, address) = open(addresses, end, PATIENCE).await?;
     let fail = |why: String| TlsError::Connect { to: format!("{host} ({address})"), why };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = versions(&provider)?.with_root_certificates(Arc::clone(&trust.0)).with_no_client_auth();
     let name =
         ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
-    handshake(address, name, config).await.map_err(|error| fail(error.to_string()))
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let stream = timeout_at(end, handshake).await.unwrap_or_else(|_| Err(too_slow(PATIENCE)));
+    stream.map_err(|error| fail(error.to_string()))
 }
 
-fn sip_config(
-    observer: &Arc<Observer>,
-) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+fn too_slow(patience: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
+}
+
+fn sip_config(observer: &Arc<Observer>, shown: &Arc<Shown>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    Ok(versions(&provider)?.dangerous().with_custom_certificate_verifier(Arc::clone(observer) as _))
-}
-
-/// Without what a SIP connection has no use for.
-fn plain(mut config: ClientConfig) -> ClientConfig {
+    let mut config = versions(&provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(observer) as _)
+        .with_client_cert_resolver(Arc::clone(shown) as _);
     config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
     config.alpn_protocols = Vec::new();
-    config
+    Ok(config)
 }
 
 fn version_fact(version: Option<ProtocolVersion>) -> TlsVersion {
@@ -250,22 +380,6 @@ fn versions(
     ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TlsError::Connect { to: "any server".to_owned(), why: error.to_string() })
-}
-
-async fn handshake(
-    address: SocketAddr,
-    name: ServerName<'static>,
-    config: ClientConfig,
-) -> io::Result<TlsStream<TcpStream>> {
-    let attempt = async {
-        let tcp = TcpStream::connect(address).await?;
-        tcp.set_nodelay(true)?;
-        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
-    };
-    match timeout(PATIENCE, attempt).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
 }
 
 /// The facts of a handshake that failed because of what the server is, not because of the network: then `policy` has

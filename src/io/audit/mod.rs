@@ -34,6 +34,9 @@ use tokio::time::{Instant, timeout_at};
 /// One audit, login included, may not take longer.
 const LONGEST: Duration = Duration::from_secs(40);
 
+/// How long the look at TLS may take.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What is to be audited, and how.
 pub struct Plan {
     /// The target.
@@ -75,6 +78,22 @@ impl Notes {
     fn snapshot(&self) -> Facts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Who is asked for names: these servers instead of the system's, this key of DNSSEC instead of the root's.
+///
+/// # Errors
+/// When a file cannot be used.
+pub fn resolver(servers: &[SocketAddr], trust_anchor: Option<&Path>) -> Result<Dns, String> {
+    let anchors = match trust_anchor {
+        None => Anchors::iana(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file);
+            let text = text.map_err(|error| format!("{} cannot be read: {error}; see --trust-anchor", file.display()))?;
+            Anchors::parse(&text).map_err(|error| format!("{} holds no trust anchor: {error}", file.display()))?
+        }
+    };
+    Dns::new(servers, anchors).map_err(|error| error.to_string())
 }
 
 /// Audits all targets, so many at once, and gives their facts in the order of the plans. When `stop` turns true, everything
@@ -152,8 +171,8 @@ async fn measure(plan: Plan, notes: &Notes, tell: &impl Fn(&'static str)) {
 
 /// Everything about one address. TLS and the questions without TLS go to different ports, and run side by side.
 async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: SocketAddr) {
-    let pace = Pace::new();
-    let identity = SipIdentity { expected_name: plan.expected_name.clone(), pins: Vec::new() };
+    let pace = Pace::default();
+    let identity = SipIdentity { expected_name: plan.expected_name.clone(), pins: Vec::new(), client: None };
     let domain = plan.expected_name.as_str();
     let change = |change: &mut dyn FnMut(&mut ServerFacts)| {
         notes.change(|facts| {
@@ -163,12 +182,12 @@ async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: Sock
         });
     };
     let over_tls = async {
-        let seen = tls::probe(address, &identity, &plan.trust, &pace).await;
-        let open = matches!(seen.tcp, Tested::Known(Tcp::Open { .. }));
+        let (tcp, facts, certificate) = tls::probe(address, &identity, &plan.trust, &pace, now() + TLS_PATIENCE).await;
+        let open = matches!(tcp, Tested::Known(Tcp::Open { .. }));
         change(&mut |server| {
-            server.tcp = seen.tcp.clone();
-            server.tls = seen.tls.clone();
-            server.certificate = seen.certificate.clone();
+            server.tcp = tcp.clone();
+            server.tls = facts.clone();
+            server.certificate = certificate.clone();
         });
         let sip = match open {
             true => sip(address, &identity, &plan.trust, domain, &pace).await,
@@ -181,7 +200,7 @@ async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: Sock
     };
     let plain_port = SocketAddr::new(address.ip(), plain::SIP_PORT);
     let in_clear = async {
-        let facts = plain::probe(host, plain_port, domain, &Pace::new()).await;
+        let facts = plain::probe(host, plain_port, domain, &Pace::default()).await;
         notes.change(|all| {
             if all.plain.iter().all(|known| known.address != plain_port) {
                 all.plain.extend(facts);
@@ -247,7 +266,7 @@ async fn log_in(
     notes: &Notes,
 ) -> crate::audit::facts::AccountFacts {
     let rules = Rules::strict(target.account().unwrap_or_else(|| format!("{}@{}", credentials.user, credentials.domain)));
-    let identity = SipIdentity { expected_name, pins: Vec::new() };
+    let identity = SipIdentity { expected_name, pins: Vec::new(), client: None };
     let open = |server: &ServerFacts| matches!(server.tcp, Tested::Known(Tcp::Open { .. }));
     let servers = notes.snapshot().servers;
     let Some(server) = servers.iter().find(|server| open(server)) else {
@@ -257,7 +276,7 @@ async fn log_in(
         Ok(allowed) => allowed,
         Err(refusal) => return login::not_tried(&credentials, refusal.rule.as_str().to_owned()),
     };
-    match super::tls::connect_sip(allowed, server.address, &identity, trust, &rules).await {
+    match super::tls::connect_sip(allowed, &[server.address], &identity, trust, &rules, super::tls::PATIENCE).await {
         Ok(connection) => login::probe(credentials, connection).await,
         Err(TlsError::Refused(refusal)) => login::not_tried(&credentials, refusal.rule.as_str().to_owned()),
         Err(error) => login::not_reached(&credentials, &crate::sip::printable(&error.to_string())),

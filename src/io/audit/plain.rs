@@ -82,7 +82,7 @@ async fn over_udp(address: SocketAddr, domain: &str) -> Answers {
 }
 
 async fn over_tcp(address: SocketAddr, domain: &str, pace: &Pace) -> Answers {
-    if !pace.take().await {
+    if pace.turn().await.is_err() {
         return both(Tested::Unknown("the audit had used up its connections".to_owned()));
     }
     let stream = match timeout(PATIENCE, TcpStream::connect(address)).await {

@@ -82,6 +82,19 @@ pub async fn probe(
     (Tested::Known(Tcp::Open { connect_ms }), Tested::Known(facts), certificate)
 }
 
+/// A connection that nobody judged, for questions that hold no secret.
+pub(super) async fn open(
+    address: SocketAddr,
+    identity: &SipIdentity,
+    trust: &Trust,
+    pace: &Pace,
+) -> Result<TlsStream<TcpStream>, String> {
+    let target = Target { address, identity, trust, pace, deadline: Instant::now() + CONNECT + HANDSHAKE };
+    let tcp = target.connect(CONNECT).await.map_err(|failure| format!("no TCP connection: {failure}"))?;
+    let look = target.look(tcp, Offer { sni: true, alpn: None }).await;
+    look.outcome.map_err(|error| printable(&error.to_string()))
+}
+
 /// What the handshake of this gateway showed.
 struct Ordinary {
     seen: Option<Seen>,
@@ -145,19 +158,20 @@ impl Target<'_> {
     /// The handshake of this gateway, and what becomes of the connection in the next moment.
     async fn ordinary(&self, tcp: TcpStream) -> Ordinary {
         let started = Instant::now();
-        let Look { seen, client_certificate_asked, outcome } = self.look(tcp, Offer { sni: true, alpn: None }).await;
+        let Look { seen, client_certificate, outcome } = self.look(tcp, Offer { sni: true, alpn: None }).await;
         let handshake_ms = milliseconds(started);
+        let asked = client_certificate != tls::ClientCertificate::NotAsked;
         match outcome {
             Ok(mut stream) => Ordinary {
                 seen,
                 negotiated: negotiated(&stream, handshake_ms),
-                client_certificate: Some(Tested::Known(match client_certificate_asked {
+                client_certificate: Some(Tested::Known(match asked {
                     false => ClientCertificate::NotRequested,
                     true => second_thoughts(&mut stream).await,
                 })),
             },
             Err(error) => {
-                let required = client_certificate_asked && is_refusal(&error);
+                let required = asked && is_refusal(&error);
                 Ordinary {
                     seen,
                     negotiated: Tested::Unknown(printable(&error.to_string())),
