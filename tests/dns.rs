@@ -9,7 +9,8 @@ use galene_sips_lab::real::dns::{DnsServer, Signing, SilentDnsServer, Zone};
 use galene_sips_lab::real::program::Scratch;
 use std::fmt::Debug;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A zone with one of everything.
@@ -188,6 +189,45 @@ async fn servers_that_pass_no_dnssec_on_are_used_without_validation() {
         let dns = Dns::new(&[server.address()], anchors).unwrap();
         everything(&dns, "good.lab.test", Dnssec::Indeterminate).await;
     }
+}
+
+/// Carries questions to one server or the other.
+struct Switch {
+    address: SocketAddr,
+    to: Arc<Mutex<SocketAddr>>,
+}
+
+impl Switch {
+    fn to(first: SocketAddr) -> Switch {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (address, to) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(first)));
+        let server = Arc::clone(&to);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+                upstream.send_to(&buffer[..length], *server.lock().unwrap()).unwrap();
+                let length = upstream.recv(&mut buffer).unwrap();
+                socket.send_to(&buffer[..length], from).unwrap();
+            }
+        });
+        Switch { address, to }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_answers_were_validated_they_always_have_to_be() {
+    let zones = [zone("good.lab.test", Signing::Good)];
+    let lab = Lab::new(&zones);
+    let scratch = Scratch::new().unwrap();
+    let stripping = DnsServer::start_without_dnssec(scratch.path(), &zones).unwrap();
+    let switch = Switch::to(lab.server.address());
+    let dns = Dns::new(&[switch.address], lab.anchors()).unwrap();
+    assert_eq!(records(dns.a("server.good.lab.test").await, Dnssec::Secure, 30), [ip("127.0.0.1")]);
+    *switch.to.lock().unwrap() = stripping.address();
+    assert_eq!(kind(dns.aaaa("server.good.lab.test").await), FailureKind::Bogus);
+    assert_eq!(kind(dns.srv("_sips._tcp.good.lab.test").await), FailureKind::Bogus);
+    assert_eq!(kind(dns.naptr("server.good.lab.test").await), FailureKind::Bogus, "that there is nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

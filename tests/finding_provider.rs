@@ -7,9 +7,10 @@ mod gateway;
 
 use galene_sips_lab::certificates::{Authority, Identity, Kind, Tls};
 use galene_sips_lab::group_server::{GroupDescription, GroupServer, GroupServerOptions, PRESENT};
+use galene_sips_lab::phone::{Phone, PhoneOptions};
 use galene_sips_lab::real::dns::{DnsServer, Signing, SilentDnsServer, Zone};
 use galene_sips_lab::registrar::{Registrar, RegistrarOptions};
-use gateway::scene::{DOMAIN, PASSWORD, TOKEN};
+use gateway::scene::{DOMAIN, PASSWORD, PHONE_PASSWORD, TOKEN};
 use gateway::{Directory, Gateway};
 use rustls::ServerConfig;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -35,7 +36,9 @@ impl Lab {
         let directory = Directory::new(name);
         let authority = Authority::new("Laboratory CA").unwrap();
         let domain = authority.issue(Kind::Good, DOMAIN).unwrap();
-        let options = RegistrarOptions::new(tls(&authority, domain), DOMAIN).with_user("conference", PASSWORD);
+        let options = RegistrarOptions::new(tls(&authority, domain), DOMAIN)
+            .with_user("conference", PASSWORD)
+            .with_user("alice", PHONE_PASSWORD);
         let provider = Registrar::start(RegistrarOptions { bind, ..options }).await.unwrap();
         let tls = authority.issue(Kind::Good, "galene.lab.test").unwrap().server_config(Tls::Both).unwrap();
         let group = GroupDescription::open("Lab").with_token(TOKEN, PRESENT);
@@ -118,6 +121,12 @@ async fn by_naptr_srv_and_address_with_dnssec() {
     gateway.line_with(&["DNS answers are validated with DNSSEC"]).await;
     // the certificate names the account's domain only: neither the other domain nor the server in it
     assert!(!gateway.output().contains(" ERROR "), "{}", gateway.output());
+    let tls = lab.authority.client_config().unwrap();
+    let phone = PhoneOptions::new(lab.provider.address(), tls, "alice", DOMAIN, PHONE_PASSWORD);
+    let phone = Phone::start(phone).await.unwrap();
+    assert!(phone.registered(PATIENCE).await);
+    let call = phone.call(&format!("sip:conference@{DOMAIN}")).await;
+    call.expect("the group was found by DNS as well").bye().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +186,25 @@ async fn a_dead_server_among_three_costs_less_than_four_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_policy_refuses_ends_the_search() {
+    let lab = Lab::new("finding-refused").await;
+    // good for its own name in DNS, and not for the account's domain
+    let tls = lab.authority.issue(Kind::Good, "first.sip.lab.test").unwrap().server_config(Tls::Both).unwrap();
+    let first = Registrar::start(RegistrarOptions::new(tls, DOMAIN).with_user("conference", PASSWORD)).await.unwrap();
+    let zone = domain()
+        .with(&format!("_sips._tcp SRV 10 0 {} first", first.address().port()))
+        .with(&format!("_sips._tcp SRV 20 0 {} second", lab.port()))
+        .with("first A 127.0.0.1")
+        .with("second A 127.0.0.1");
+    let dns = lab.dns(&[zone, galene()]);
+    let gateway = lab.start_with("", &dns);
+    gateway.line_with(&["ERROR", "provider refused before any SIP was sent"]).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(lab.provider.connections() == 0 && lab.provider.log().is_empty(), "{}", gateway.output());
+    assert!(first.log().is_empty(), "SIP was sent to it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forged_answer_is_not_used() {
     let lab = Lab::new("finding-bogus").await;
     let zone =
@@ -188,7 +216,7 @@ async fn a_forged_answer_is_not_used() {
         .await;
     assert!(line.contains("remedy=\"check this machine's clock"), "{line}");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(lab.provider.connections(), 0, "{}", gateway.output());
+    assert!(lab.provider.connections() == 0 && lab.provider.log().is_empty(), "{}", gateway.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]

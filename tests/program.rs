@@ -381,10 +381,10 @@ async fn a_name_without_an_address_is_reported_and_tried_again() {
     let name = format!("{}.lab.test", "a".repeat(64)); // too long a label for any DNS question, so none is asked
     let directory = prepared("dns", &good().replace("127.0.0.1:9", &name));
     let mut gateway = Gateway::start(directory.path(), &["run", "--config", "config.toml"]);
-    gateway.line_with(&["WARN", "no connection to the provider", "cannot find the address", "remedy="]).await;
+    gateway.line_with(&["WARN", "the provider was not found", "that is no name", "remedy="]).await;
     let registration = json(&directory, &["status", "--json", "--config", "config.toml"]);
     let registration = registration["accounts"][0]["registration"].as_str().unwrap().to_owned();
-    assert!(registration.contains("cannot find the address"), "{registration}");
+    assert!(registration.contains("that is no name"), "{registration}");
     assert!(gateway.terminate().await.0.success());
 }
 

@@ -44,7 +44,7 @@ struct Wanted {
 }
 
 fn verified() -> Wanted {
-    Wanted { signalling: SignallingLevel::Verified, pins: Vec::new(), client: None }
+    Wanted { signalling: SignallingLevel::Verified, pins: Vec::new() }
 }
 
 fn verified_and_pinned(identity: &Identity) -> Wanted {

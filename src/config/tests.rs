@@ -97,7 +97,7 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert!(room.group.equals(b"https://g.example.org/group/x/?token=sesame"));
     assert!(matches!(room.credentials, GroupCredentials::Invitation));
     assert!(account.client.is_none());
-    assert_eq!((config.dns, config.media), (Dns::default(), Media::default()));
+    assert_eq!((&config.dns, &config.media), (&Dns::default(), &Media::default()));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
     assert_eq!(config.store_directory, Path::new("/etc/g/galene-sips-store"));
     assert_eq!(config.admin_socket, Path::new("/etc/g/galene-sips-store/admin.socket"));

@@ -130,7 +130,7 @@ fn anchor(record: &str) -> Option<Anchor> {
 }
 
 fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
-    let whole = !digits.is_empty() && digits.len() % 2 == 0 && digits.is_ascii();
+    let whole = !digits.is_empty() && digits.len().is_multiple_of(2) && digits.is_ascii();
     let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     whole.then(|| (0..digits.len()).step_by(2).map(byte).collect())?
 }

@@ -63,7 +63,7 @@ struct Inner {
 /// Whether the servers pass DNSSEC on. Once they did, they always have to.
 enum State {
     Unknown,
-    Validating(TokioResolver),
+    Validating(Box<TokioResolver>),
     NotValidating { until: Instant },
 }
 
@@ -228,7 +228,7 @@ impl Dns {
         }
         let mut state = self.0.state.lock().await;
         match &*state {
-            State::Validating(resolver) => return Ok((resolver.clone(), Validation::Done)),
+            State::Validating(resolver) => return Ok((TokioResolver::clone(resolver), Validation::Done)),
             State::NotValidating { until } if super::now() < *until => return Ok(plain()),
             State::NotValidating { .. } | State::Unknown => {}
         }
@@ -238,7 +238,7 @@ impl Dns {
                 let failed = |error: NetError| FailureKind::Unreachable(error.to_string());
                 let resolver = resolver(&self.0.config, &self.0.options, Some(keys)).map_err(failed)?;
                 tracing::info!(servers = servers(), "DNS answers are validated with DNSSEC");
-                *state = State::Validating(resolver.clone());
+                *state = State::Validating(Box::new(resolver.clone()));
                 Ok((resolver, Validation::Done))
             }
             Ok(Found::NotPassedOn) => {

@@ -77,22 +77,14 @@ pub(super) fn no_answer<T>(
     };
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => {
-            let proof: Vec<Proof> = none
-                .authorities
-                .iter()
-                .flat_map(|all| all.iter())
-                .filter(|record| !is_signature(record))
-                .map(|record| record.proof)
-                .collect();
-            let secure = !proof.is_empty() && proof.iter().all(|proof| *proof == Proof::Secure);
-            nothing(
-                none.response_code,
-                match validation {
-                    Validation::None => Dnssec::Indeterminate,
-                    Validation::Done if secure => Dnssec::Secure,
-                    Validation::Done => Dnssec::Insecure,
-                },
-            )
+            let parts = none.authorities.iter().flat_map(|all| all.iter()).filter(|record| !is_signature(record));
+            let weakest = parts.map(|record| record.proof).reduce(weaker);
+            match (validation, weakest) {
+                (Validation::None, _) => nothing(none.response_code, Dnssec::Indeterminate),
+                (Validation::Done, Some(Proof::Secure)) => nothing(none.response_code, Dnssec::Secure),
+                (Validation::Done, Some(Proof::Insecure) | None) => nothing(none.response_code, Dnssec::Insecure),
+                (Validation::Done, Some(Proof::Bogus | Proof::Indeterminate)) => Err(FailureKind::Bogus),
+            }
         }
         NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. }) => {
             nothing(response.response_code, Dnssec::Insecure)
@@ -148,4 +140,98 @@ pub(super) fn caa(data: &RData) -> Option<Caa> {
 /// A name without its last dot, in lower case; nothing for the root.
 fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+    use super::*;
+    use hickory_resolver::net::NoRecords;
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::rdata::{A, CNAME};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn record(owner: &str, ttl: u32, data: RData, proof: Proof) -> Record {
+        let mut record = Record::from_rdata(name(owner), ttl, data);
+        record.proof = proof;
+        record
+    }
+
+    fn address_of(owner: &str, last: u8, proof: Proof) -> Record {
+        record(owner, 60, RData::A(A::new(192, 0, 2, last)), proof)
+    }
+
+    fn alias(owner: &str, to: &str, proof: Proof) -> Record {
+        record(owner, 30, RData::CNAME(CNAME(name(to))), proof)
+    }
+
+    fn read(records: Vec<Record>, validation: Validation) -> Result<Answer<IpAddr>, FailureKind> {
+        let asked = name("a.example.");
+        let lookup = Lookup::new_with_deadline(Query::query(asked.clone(), RecordType::A), records, Instant::now());
+        answer(&lookup, &asked, RecordType::A, validation, address)
+    }
+
+    #[test]
+    fn the_weakest_proof_in_the_answer_is_the_answers() {
+        let of = |proofs: [Proof; 2]| {
+            let records = vec![alias("a.example.", "b.example.", proofs[0]), address_of("b.example.", 1, proofs[1])];
+            read(records, Validation::Done).map(|answer| (answer.dnssec, answer.ttl.as_secs()))
+        };
+        assert_eq!(of([Proof::Secure, Proof::Secure]), Ok((Dnssec::Secure, 30)));
+        assert_eq!(of([Proof::Insecure, Proof::Secure]), Ok((Dnssec::Insecure, 30)));
+        assert_eq!(of([Proof::Secure, Proof::Insecure]), Ok((Dnssec::Insecure, 30)));
+        for bad in [Proof::Bogus, Proof::Indeterminate] {
+            assert_eq!(of([bad, Proof::Secure]), Err(FailureKind::Bogus));
+            assert_eq!(of([Proof::Secure, bad]), Err(FailureKind::Bogus));
+            assert_eq!(of([Proof::Insecure, bad]), Err(FailureKind::Bogus));
+        }
+    }
+
+    #[test]
+    fn without_validation_nothing_is_better_than_indeterminate() {
+        for proof in [Proof::Secure, Proof::Insecure, Proof::Indeterminate] {
+            let answer = read(vec![address_of("a.example.", 1, proof)], Validation::None).unwrap();
+            assert_eq!(answer.dnssec, Dnssec::Indeterminate);
+        }
+    }
+
+    #[test]
+    fn records_of_other_names_and_types_and_endless_aliases_are_left_out() {
+        let records = vec![address_of("z.example.", 9, Proof::Secure), address_of("A.example.", 1, Proof::Secure)];
+        assert_eq!(read(records, Validation::Done).unwrap().records, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        let circle =
+            vec![alias("a.example.", "b.example.", Proof::Secure), alias("b.example.", "a.example.", Proof::Secure)];
+        assert!(read(circle, Validation::Done).unwrap().records.is_empty());
+        let chain: Vec<Record> =
+            (0..30).map(|at| alias(&format!("{at}.x."), &format!("{}.x.", at + 1), Proof::Secure)).collect();
+        let mut chain = [vec![alias("a.example.", "0.x.", Proof::Secure)], chain].concat();
+        chain.push(address_of("30.x.", 1, Proof::Secure));
+        assert!(read(chain, Validation::Done).unwrap().records.is_empty(), "too many aliases");
+    }
+
+    #[test]
+    fn that_there_is_nothing_is_as_good_as_its_proof() {
+        let query = || Query::query(name("a.example."), RecordType::A);
+        let nothing = |proofs: &[Proof], code, validation| {
+            let mut none = NoRecords::new(query(), code);
+            none.authorities = Some(proofs.iter().map(|proof| address_of("x.", 1, *proof)).collect::<Arc<[_]>>());
+            no_answer::<IpAddr>(&DnsError::NoRecordsFound(none).into(), validation, Duration::from_secs(4))
+                .map(|answer| (answer.dnssec, answer.name_exists))
+        };
+        let (no_error, no_name) = (ResponseCode::NoError, ResponseCode::NXDomain);
+        assert_eq!(nothing(&[Proof::Secure; 2], no_error, Validation::Done), Ok((Dnssec::Secure, true)));
+        assert_eq!(nothing(&[Proof::Secure; 2], no_name, Validation::Done), Ok((Dnssec::Secure, false)));
+        assert_eq!(
+            nothing(&[Proof::Secure, Proof::Insecure], no_name, Validation::Done),
+            Ok((Dnssec::Insecure, false))
+        );
+        assert_eq!(nothing(&[], no_name, Validation::Done), Ok((Dnssec::Insecure, false)));
+        assert_eq!(nothing(&[Proof::Secure], no_name, Validation::None), Ok((Dnssec::Indeterminate, false)));
+        assert_eq!(nothing(&[Proof::Secure, Proof::Bogus], no_name, Validation::Done), Err(FailureKind::Bogus));
+    }
 }

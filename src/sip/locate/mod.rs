@@ -282,7 +282,9 @@ impl Locator {
                     names => State::AwaitSrv(names.into(), Way::Naptr),
                 }
             }
-            Err(failure) if failure.kind == FailureKind::Bogus => State::Done(Err(Reason::Failed(failure))),
+            Err(failure) if matches!(failure.kind, FailureKind::Bogus | FailureKind::NoName) => {
+                State::Done(Err(Reason::Failed(failure)))
+            }
             // some small DNS servers do not know this type; the certificate makes sure that nobody profits from hiding it
             Err(_) => {
                 self.weigh(Dnssec::Indeterminate);

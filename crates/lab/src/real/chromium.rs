@@ -94,7 +94,7 @@ impl Chromium {
         let mut this = Self { devtools, session, _program: program };
         this.call("Page.enable", json!({}))?;
         // the recorder's worklet is a blob, which the page's own policy forbids
-        this.call("Page.setBypassCSP", json!({ "enabled": true }))?;
+        this.obey_policy(false)?;
         this.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": include_str!("page.js") }))?;
         Ok(this)
     }
@@ -109,6 +109,14 @@ impl Chromium {
             return Err(Failure::new(format!("{url}: {error}")));
         }
         self.wait_js("the page", &format!("location.href === {}", json!(url)))
+    }
+
+    /// Whether pages that are opened from now on are held to their own Content-Security-Policy; at first they are not.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub fn obey_policy(&mut self, obey: bool) -> Result<()> {
+        self.call("Page.setBypassCSP", json!({ "enabled": !obey })).map(drop)
     }
 
     /// Shows the page on this screen from now on.
