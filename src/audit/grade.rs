@@ -36,6 +36,11 @@ fn place(letter: &str) -> usize {
     LETTERS.iter().position(|known| *known == letter).unwrap_or(LETTERS.len())
 }
 
+/// Whether the first letter is worse than the second.
+pub fn is_worse(letter: &str, bar: &str) -> bool {
+    place(letter) > place(bar)
+}
+
 /// The grade, or why there is none: a sentence without a full stop.
 pub(super) fn grade(findings: &[Finding]) -> Result<Grade, String> {
     let categories: Vec<CategoryScore> = WEIGHTS

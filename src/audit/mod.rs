@@ -24,6 +24,7 @@ pub mod sip;
 pub mod target;
 pub mod tls;
 
+pub use grade::is_worse;
 pub use judge::report;
 
 #[cfg(test)]

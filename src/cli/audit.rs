@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// It cannot be said whether the provider would be accepted.
 const INCONCLUSIVE: u8 = 3;
@@ -182,16 +184,40 @@ async fn online(arguments: &Arguments) -> Result<Vec<Report>, ExitCode> {
             expected_name: arguments.expected_name.clone().unwrap_or_else(|| target.host.clone()),
             target,
             trust: trust.clone(),
-            dns: Arc::clone(&dns),
+            dns: dns.clone(),
             credentials,
         });
     }
     let progress = show_progress(several);
-    let facts = audit::run_all(plans, usize::from(arguments.parallel), progress).await;
+    let facts = until_interrupted(|stop| audit::run_all(plans, usize::from(arguments.parallel), progress, stop)).await;
     if std::io::stderr().is_terminal() {
         show::progress("");
     }
     Ok(facts.into_iter().map(|facts| judge(facts, unix_time())).collect())
+}
+
+/// Runs something that ends early, with what it has, when the operator presses Ctrl-C or the system wants the end.
+async fn until_interrupted<T>(work: impl FnOnce(watch::Receiver<bool>) -> T) -> T::Output
+where
+    T: Future,
+{
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let work = work(stopped);
+    tokio::pin!(work);
+    let terminated = async {
+        match &mut terminate {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        done = &mut work => return done,
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    let _ = stop.send(true); // whoever listened is done otherwise
+    work.await
 }
 
 fn targets(arguments: &Arguments) -> Result<Vec<Target>, ExitCode> {
@@ -262,21 +288,21 @@ fn write(arguments: &Arguments, reports: &[Report]) -> Result<(), ExitCode> {
         && std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let result = match (arguments.format, reports) {
-        (Format::Text, [one]) => text::text(one, colour),
-        (Format::Text, several) => text::summary(several, colour),
+        (Format::Text, [one]) => text::text(one, 80, colour),
+        (Format::Text, several) => text::summary(several),
         (Format::Json, [one]) => json::pretty(one),
         (Format::Json, several) => json::list(several),
-        (Format::Jsonl, several) => several.iter().map(json::line).collect(),
-        (Format::Html, [one]) => html::page(one),
+        (Format::Jsonl, several) => several.iter().map(|report| json::line(report) + "\n").collect(),
+        (Format::Html, [one]) => html::html(one),
         (Format::Html, several) => {
             let Some(directory) = &arguments.output else {
                 return Err(fail(USAGE, "a page shows one target; name a directory for the pages with --output"));
             };
             std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
             for report in several {
-                save(&directory.join(format!("{}.html", file_name(&report.facts.target))), &html::page(report))?;
+                save(&directory.join(format!("{}.html", file_name(&report.facts.target))), &html::html(report))?;
             }
-            show::print(&text::summary(several, false));
+            show::print(&text::summary(several));
             return Ok(());
         }
     };

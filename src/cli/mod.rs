@@ -3,6 +3,7 @@
 //! 0 done · 1 refused or failed · 2 usage · 78 bad configuration. Results go to standard output, everything else to standard error.
 //! An error says what happened, why, and what to do.
 
+mod audit;
 mod peers;
 mod show;
 
@@ -58,6 +59,8 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// What encryption a provider really supports, and whether this gateway would trust it
+    Audit(Box<audit::Arguments>),
     /// What is remembered of ZRTP phones: which are there, which are verified
     Peers(peers::Arguments),
 }
@@ -148,6 +151,7 @@ async fn execute(command: Command) -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Audit(arguments) => audit::execute(*arguments).await,
         Command::Peers(arguments) => peers::execute(arguments).await,
     }
 }

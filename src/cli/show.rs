@@ -11,6 +11,14 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
+/// Writes a line on standard error that the next one replaces; an empty one clears it.
+pub(super) fn progress(line: &str) {
+    let short: String = line.chars().take(79).collect();
+    let mut err = std::io::stderr();
+    let _ = write!(err, "\r\x1b[K{short}");
+    let _ = err.flush();
+}
+
 /// Writes what went wrong.
 pub(super) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "galene-sips: {message}");

@@ -172,6 +172,32 @@ fn state_directory() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/var/lib/galene-sips"))
 }
 
+/// A password of a file that only its owner may read; `-` is standard input.
+///
+/// # Errors
+/// When it cannot be read, or others can read it.
+pub fn password(path: &Path) -> Result<Secret<String>, ConfigError> {
+    let text = secret(path).map_err(|error| ConfigError {
+        file: path.to_owned(),
+        line: 0,
+        what: format!("it {error}"),
+        remedy: "It holds the account's password, one line; chmod 600".to_owned(),
+    })?;
+    Ok(Secret::new(text.expose().trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Writes a file as a whole or not at all.
+///
+/// # Errors
+/// When the directory or the disk does not let it.
+pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
 /// The date of today in UTC.
 pub fn today() -> Date {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;

@@ -58,20 +58,20 @@ pub(super) fn suites(server: &ServerFacts) -> Outcome {
     need(|| {
         let tls = known(&server.tls)?;
         let of = |wanted: &[Class]| -> Vec<String> {
-            tls.suites.iter().filter(|suite| wanted.contains(&class(suite.id))).map(|suite| suite.name.clone()).collect()
+            tls.suites.iter().filter(|suite| class(suite.id).is_some_and(|class| wanted.contains(&class))).map(|suite| suite.name.clone()).collect()
         };
         let mut evidence: Vec<String> =
             tls.suites.iter().map(|Suite { version, name: suite, .. }| format!("{}: {suite}", name(*version))).collect();
         evidence.extend(tls.suites_cut.iter().map(|why| format!("the list is not complete: {why}")));
         let fix = "Ask the provider to allow suites with AES-GCM or ChaCha20-Poly1305 only";
-        let (none, weak) = (of(&[Class::Null, Class::Anonymous, Class::Export]), of(&[Class::Rc4, Class::Block64]));
+        let (none, weak) = (of(&[Class::Null, Class::Anonymous, Class::Export]), of(&[Class::Rc4, Class::SmallBlock]));
         let outcome = if tls.suites.is_empty() {
             Outcome::unknown("no suite was found")
         } else if !none.is_empty() {
             Outcome::new(Critical, format!("The server takes suites that protect nothing: {}", list(&none)), fix)
         } else if !weak.is_empty() {
             Outcome::new(High, format!("The server takes broken ciphers: {}", list(&weak)), fix)
-        } else if tls.suites.iter().all(|suite| class(suite.id) == Class::Cbc || class(suite.id) == Class::StaticRsa) {
+        } else if tls.suites.iter().all(|suite| matches!(class(suite.id), Some(Class::Cbc | Class::StaticKey))) {
             Outcome::new(Medium, "The server takes no suite with authenticated encryption and forward secrecy", fix)
         } else {
             Outcome::pass(match tls.suites.len() {
@@ -92,7 +92,7 @@ pub(super) fn forward_secrecy(server: &ServerFacts) -> Outcome {
         let without: Vec<&str> = tls
             .suites
             .iter()
-            .filter(|suite| class(suite.id) == Class::StaticRsa || is_static(&suite.name))
+            .filter(|suite| class(suite.id) == Some(Class::StaticKey) || is_static(&suite.name))
             .map(|suite| suite.name.as_str())
             .collect();
         let fix = "Ask the provider to allow ECDHE suites only (in TLS 1.2), with 2048 bits or more where DHE must stay";

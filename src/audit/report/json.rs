@@ -39,17 +39,23 @@ pub fn line(report: &Report) -> String {
     safe(&serde_json::to_string(report).unwrap_or_default())
 }
 
-/// The reports of a file: one of [`pretty`], or any number of [`line`].
+/// Several reports as one list.
+pub fn list(reports: &[Report]) -> String {
+    safe(&serde_json::to_string_pretty(reports).unwrap_or_default())
+}
+
+/// The reports of a file: one of [`pretty`], a [`list`], or any number of [`line`].
 ///
 /// # Errors
 /// When it is anything else.
 pub fn read(text: &str) -> Result<Vec<Report>, Unreadable> {
     let values = Deserializer::from_str(text).into_iter::<Value>().collect::<Result<Vec<_>, _>>();
     let values = values.map_err(|error| Unreadable::NotJson(printable(&error.to_string())))?;
-    if values.is_empty() {
+    let reports: Vec<&Value> = values.iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)).collect();
+    if reports.is_empty() {
         return Err(Unreadable::Empty);
     }
-    values.iter().map(one).collect()
+    reports.into_iter().map(one).collect()
 }
 
 fn one(value: &Value) -> Result<Report, Unreadable> {

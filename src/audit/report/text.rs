@@ -4,6 +4,7 @@
 //! lines of configuration, which must stay exact. Colour never says what a word does not say too.
 
 use super::{Grade, Remedy, Report, Verdict, sentence};
+use crate::audit::catalogue::Check;
 use crate::audit::finding::{Finding, Severity};
 use crate::sip::printable;
 
@@ -48,6 +49,17 @@ pub fn summary(reports: &[Report]) -> String {
         });
         page.row(widths, [&report.facts.target, report.outcome(), letter, &worst]);
     }
+    page.out
+}
+
+/// What a check is about, for `--explain`.
+pub fn explanation(check: &Check) -> String {
+    let mut page = Page { width: 80, colour: false, out: String::new() };
+    page.lines("", &format!("{}: {}", check.id, check.title));
+    page.out.push('\n');
+    page.lines("", check.why);
+    page.out.push('\n');
+    page.lines("", &format!("Counts under \"{}\". See {}.", check.category.title(), check.reference));
     page.out
 }
 

@@ -9,6 +9,7 @@ use crate::audit::sip::Login;
 use crate::io::SystemRandomness;
 use crate::io::tls::SipConnection;
 use crate::policy::MayAuthenticate;
+use crate::secret::Secret;
 use crate::sip::digest::{Asker, Digest, Password};
 use crate::sip::{Response, printable};
 use crate::units::{Random, random_hex};
@@ -23,13 +24,20 @@ const LONGEST: u32 = 3600;
 /// Whose login is tried.
 pub struct Credentials {
     /// The user part of the address.
-    pub user: String,
+    user: String,
     /// Its domain.
-    pub domain: String,
+    domain: String,
     /// The name in challenges' answers; mostly the user part.
-    pub auth_user: String,
+    auth_user: String,
     /// What it proves it knows.
-    pub password: Password,
+    password: Password,
+}
+
+impl Credentials {
+    /// For an account's address, with a password.
+    pub fn new(user: String, domain: String, auth_user: String, password: Secret<String>) -> Self {
+        Credentials { user, domain, auth_user, password: Password::Plain(password) }
+    }
 }
 
 /// What cannot be said before the first 200.
@@ -55,7 +63,8 @@ pub(super) fn not_reached(credentials: &Credentials, why: &str) -> AccountFacts 
     facts(address(credentials), Tested::Unknown(why.to_owned()), why)
 }
 
-fn address(credentials: &Credentials) -> String {
+/// `user@domain`.
+pub(super) fn address(credentials: &Credentials) -> String {
     format!("{}@{}", credentials.user, credentials.domain)
 }
 

@@ -29,7 +29,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 
 /// One audit, login included, may not take longer.
 const LONGEST: Duration = Duration::from_secs(40);
@@ -265,7 +264,7 @@ async fn log_in(
     credentials: Credentials,
     notes: &Notes,
 ) -> crate::audit::facts::AccountFacts {
-    let rules = Rules::strict(target.account().unwrap_or_else(|| format!("{}@{}", credentials.user, credentials.domain)));
+    let rules = Rules::strict(target.account().unwrap_or_else(|| login::address(&credentials)));
     let identity = SipIdentity { expected_name, pins: Vec::new(), client: None };
     let open = |server: &ServerFacts| matches!(server.tcp, Tested::Known(Tcp::Open { .. }));
     let servers = notes.snapshot().servers;

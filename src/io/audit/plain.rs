@@ -60,10 +60,12 @@ async fn over_udp(address: SocketAddr, domain: &str) -> Answers {
     let mut resend = Instant::now();
     while first.is_none() || second.is_none() {
         if Instant::now() >= resend {
-            for (request, answer) in [(&options, &first), (&register, &second)] {
-                if answer.is_none() && socket.send(&request.to_bytes()).await.is_err() {
-                    return (Tested::Known(first), Tested::Known(second)); // the port is closed, says the host
-                }
+            let mut closed = false; // says the host
+            for (request, answered) in [(&options, first.is_some()), (&register, second.is_some())] {
+                closed |= !answered && socket.send(&request.to_bytes()).await.is_err();
+            }
+            if closed {
+                break;
             }
             resend += if resend + AGAIN < deadline - AGAIN { AGAIN * 2 } else { PATIENCE * 2 };
         }
