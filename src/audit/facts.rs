@@ -58,6 +58,14 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether the target is an address literal, which DNS says nothing about.
+    pub fn is_literal(&self) -> bool {
+        match self.target.strip_prefix("sips:") {
+            None => false,
+            Some(rest) => rest.parse::<SocketAddr>().is_ok() || rest.trim_matches(['[', ']']).parse::<IpAddr>().is_ok(),
+        }
+    }
+
     /// When they were measured, so that saved facts are judged as of then; now, if that cannot be read.
     pub fn measured_at(&self, now: UnixTime) -> UnixTime {
         let read = || {

@@ -1,6 +1,7 @@
 //! From facts to a report: the verdict is policy's own, asked with the facts that `run` would state.
 
 use super::facts::{Facts, Login, NotFound, ServerFacts, Tcp, Tested};
+use super::finding::{Finding, Severity};
 use super::report::{Remedy, Report, SCHEMA_VERSION, Scope, Verdict};
 use super::{checks, grade};
 use crate::config::Date;
@@ -18,11 +19,7 @@ pub fn report(facts: Facts, now: UnixTime) -> Report {
         (_, Err(why)) => (None, why),
     };
     let with_account = facts.account.known().is_some();
-    let mut not_tested: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == super::finding::Severity::Unknown)
-        .map(|finding| format!("{}: {}", finding.id, finding.summary))
-        .collect();
+    let mut not_tested = unknown(&findings);
     if !with_account {
         not_tested.push("Logging in: name an account and its password with --account and --password-file".to_owned());
     }
@@ -39,6 +36,18 @@ pub fn report(facts: Facts, now: UnixTime) -> Report {
         not_tested,
         facts,
     }
+}
+
+/// What could not be tested, with the checks that share a reason in one line.
+fn unknown(findings: &[Finding]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Unknown) {
+        match reasons.iter_mut().find(|(reason, _)| *reason == finding.summary) {
+            Some((_, ids)) => ids.push(&finding.id),
+            None => reasons.push((&finding.summary, vec![&finding.id])),
+        }
+    }
+    reasons.into_iter().map(|(reason, ids)| format!("{}: {reason}", ids.join(", "))).collect()
 }
 
 /// Whose rules are asked: the account's, or those of anybody at the domain.

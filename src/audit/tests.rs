@@ -571,6 +571,14 @@ fn the_same_facts_always_give_the_same_report_also_after_they_were_saved() {
 }
 
 #[test]
+fn dns_has_no_part_in_an_address() {
+    let mut facts = good();
+    facts.target = "sips:192.0.2.1:5061".to_owned();
+    facts.dns = Tested::Unknown("the target is an address".to_owned());
+    assert!(report(facts).findings.iter().all(|finding| !finding.id.starts_with("D-")));
+}
+
+#[test]
 fn saved_facts_are_judged_as_of_when_they_were_measured() {
     let mut facts = good();
     facts.started = "2026-11-25T01:02:03Z".to_owned();

@@ -408,21 +408,6 @@ fn unreadable(expected_name: &str, pins: &[String], version: TlsVersion) -> TlsP
     }
 }
 
-/// Shows no certificate, and remembers whether one was asked for.
-#[derive(Debug)]
-struct NoCertificate(AtomicBool);
-
-impl ResolvesClientCert for NoCertificate {
-    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.store(true, Ordering::Relaxed);
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
-    }
-}
-
 /// What a server showed of itself.
 #[derive(Clone, Debug)]
 pub struct Seen {

@@ -158,6 +158,7 @@ fn dns(security: Security) -> DnsFacts {
         ipv6: vec![asked("sip1.voice.example", records(vec!["2001:db8::10".parse().unwrap()], security))],
         tlsa: vec![asked("_5061._tcp.sip1.voice.example", records(vec![tlsa], security))],
         caa: Answer::Bogus("the signature has expired".to_owned()),
+        not_found: None,
     }
 }
 

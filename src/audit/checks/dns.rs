@@ -1,13 +1,17 @@
 //! What DNS says, and how far it can be trusted. Nothing of it is judged where the operator named a server.
 
 use super::{Outcome, list};
-use crate::audit::facts::{Answer, Certificate, DnsFacts, Facts, Naptr, Question, Security, Srv, Tested, Tlsa, Way};
+use crate::audit::facts::{Answer, Certificate, DnsFacts, Facts, Naptr, NotFound, Question, Security, Srv, Tested, Tlsa, Way};
 use crate::audit::finding::Severity::{Critical, High, Low, Medium};
 
-/// Runs a check on what DNS said. `None`: it says nothing about this audit's target.
+/// Runs a check on what DNS said. `None`: DNS has no part in this target.
 fn with(facts: &Facts, check: impl FnOnce(&DnsFacts) -> Outcome) -> Option<Outcome> {
     match &facts.dns {
+        Tested::Known(DnsFacts { not_found: Some(NotFound::Nothing(why) | NotFound::Failed(why)), .. }) => {
+            Some(Outcome::unknown(why.clone()))
+        }
         Tested::Known(dns) => Some(check(dns)),
+        Tested::Unknown(_) if facts.is_literal() => None,
         Tested::Unknown(why) => Some(Outcome::unknown(why.clone())),
     }
 }

@@ -17,8 +17,12 @@ pub fn text(report: &Report, width: usize, colour: bool) -> String {
     verdict(&mut page, report);
     grade(&mut page, report);
     for (category, findings) in report.by_category() {
-        page.title(category.title());
-        for finding in findings {
+        let tested = |finding: &&&Finding| finding.severity != Severity::Unknown;
+        if findings.iter().any(|finding| tested(&finding)) {
+            page.title(category.title());
+        }
+        // what is unknown stands under "Not tested", with its reason
+        for finding in findings.iter().filter(tested) {
             self::finding(&mut page, finding);
         }
     }
