@@ -272,21 +272,23 @@ pub enum Version {
 /// What a server's TLS can do, as its answers to hand-made ClientHellos show.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TlsFacts {
-    /// Each version, oldest first: whether the server takes it.
+    /// Each version, oldest first: whether the server takes it. False only if it said so, or closed the connection.
     pub versions: Vec<(Version, Tested<bool>)>,
-    /// The suites that it takes, per version from the oldest, in the order in which the server chose them.
+    /// The suites that it takes, per version from the oldest, in the order in which the server chose them. PSK, SRP, DSS
+    /// and fixed Diffie-Hellman are not asked for (`audit::tls::suites`).
     pub suites: Vec<Suite>,
     /// Why the list of suites is not complete; `None` if it is. The weak ones are asked for first.
     pub suites_cut: Option<String>,
     /// Whether it insists on its own order of suites (TLS ≤ 1.2).
     pub server_order: Tested<bool>,
-    /// The groups of key exchange that it takes, by their IANA names, in its order: `X25519MLKEM768`, `x25519`, `secp256r1`.
+    /// The groups of key exchange that it takes, by their IANA names, in its order: `X25519MLKEM768`, `x25519`, `secp256r1`;
+    /// those of TLS 1.3 first. Empty if it agrees on keys without a group (RSA, a prime of its own).
     pub groups: Tested<Vec<String>>,
-    /// Size in bits of the prime of its DHE suites; `None` without any.
+    /// Size in bits of the smallest prime that its DHE suites showed; `None` without any.
     pub dh_bits: Tested<Option<u32>>,
-    /// RFC 7627.
+    /// RFC 7627; true where only TLS 1.3 is spoken, which needs no such thing.
     pub extended_master_secret: Tested<bool>,
-    /// RFC 5746.
+    /// RFC 5746; true where only TLS 1.3 is spoken, which has no renegotiation.
     pub secure_renegotiation: Tested<bool>,
     /// Whether it takes TLS compression (CRIME).
     pub compression: Tested<bool>,
@@ -373,14 +375,14 @@ pub struct CertificateFacts {
     pub judged: Judged,
     /// Whether WebPKI (RFC 6125) would take the names, wildcards included.
     pub webpki_name: bool,
-    /// A stapled OCSP answer.
+    /// A stapled OCSP answer; it counts only if the issuer or its delegate signed it.
     pub ocsp_staple: Tested<Staple>,
 }
 
 /// The facts of a certificate that policy judges.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Judged {
-    /// The negotiated version.
+    /// The negotiated version; the best that it takes where this gateway gets no handshake.
     #[serde(with = "TlsVersionName")]
     pub version: TlsVersion,
     /// Where the chain ends.
@@ -416,7 +418,7 @@ by_name!(PinName, Pin, "Pin", Mismatch, NotConfigured, Matches);
 /// One certificate of a chain.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Distinguished name, RFC 4514.
+    /// Distinguished name, RFC 4514; `(cannot be read: …)` for what is no certificate, which then has only its hashes.
     pub subject: String,
     /// Distinguished name of who signed it.
     pub issuer: String,

@@ -192,9 +192,9 @@ mod tests {
         (hello.alpn, hello.relics, hello.fallback) = (Some(ALPN_SIP), true, true);
         let written = hex(&hello.write(&RANDOM));
         let expected = [
-            "16030100a3 0100009f 0303",
+            "160301009b 01000097 0303",
             &"07".repeat(32),
-            "00 0004 c02f 5600 02 0100 0070",
+            "00 0004 c02f 5600 02 0100 0069",
             "0000 0008 0006 00 0003 612e62",
             "000a 0006 0004 001d 0017",
             "0010 0008 0006 05 7369702f32",

@@ -6,8 +6,10 @@
 //!  1. each version with the suites that are no weakness, then with the weak ones: one class less with each answer, so
 //!     that six hellos at most find every weak class
 //!  2. what the best version ≤ 1.2 makes of compression, heartbeat, no SNI, ALPN, the fallback SCSV
-//!  3. the groups and the suites, each left out of the next hello once it was chosen, so that the server's order shows
-//!  4. two suites the other way round
+//!  3. the groups, and the suites of TLS 1.3 and 1.2: each left out of the next hello once it was chosen, so that the
+//!     server's order shows
+//!  4. the suites of older versions, if the budget still allows
+//!  5. two suites the other way round
 //!
 //! [`conclude`](super::conclude) turns what was seen into facts.
 //!
@@ -23,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How many connections a scan may use.
 pub const BUDGET: u32 = 60;
-/// Kept back for stage 4.
+/// Kept back for stage 5.
 const RESERVE: u32 = 1;
 
 /// RFC 5246 §7.2.
@@ -96,6 +98,7 @@ enum Stage {
     Versions,
     Features,
     Lists,
+    OlderLists,
     Order,
 }
 
@@ -123,6 +126,8 @@ pub(super) struct Seen {
     pub(super) suites: BTreeMap<Version, Vec<u16>>,
     pub(super) groups: BTreeMap<Version, Vec<u16>>,
     pub(super) groups_open: Option<String>,
+    /// TLS 1.3 is refused unless a share comes with the first hello.
+    pub(super) wants_share: bool,
     pub(super) prime: Option<u32>,
     pub(super) cut: Option<String>,
     pub(super) relics: Option<Reply>,
@@ -178,12 +183,16 @@ impl Scan {
 
     /// Ends the scan early, for this reason.
     pub fn stop(&mut self, why: &str) {
+        if self.stage < Stage::Lists {
+            self.seen.groups_open = Some(why.to_owned());
+        }
         self.stage = Stage::Order;
         let open = std::mem::take(&mut self.waiting).into_iter().chain(std::mem::take(&mut self.asked).into_values());
         for task in open {
             self.seen.leave_open(&task, why);
         }
         self.seen.cut.get_or_insert_with(|| why.to_owned());
+        self.seen.features_open.get_or_insert_with(|| why.to_owned());
     }
 
     /// What was found.
@@ -195,12 +204,18 @@ impl Scan {
         self.stage = match self.stage {
             Stage::Versions => Stage::Features,
             Stage::Features => Stage::Lists,
-            Stage::Lists | Stage::Order => Stage::Order,
+            Stage::Lists => Stage::OlderLists,
+            Stage::OlderLists | Stage::Order => Stage::Order,
         };
         self.waiting = match self.stage {
             Stage::Versions => VecDeque::new(),
             Stage::Features => self.seen.features(),
-            Stage::Lists => self.seen.lists(),
+            Stage::Lists => {
+                let mut tasks = self.seen.group_lists();
+                tasks.extend(self.seen.suite_lists(|version| version >= Version::Tls12));
+                tasks
+            }
+            Stage::OlderLists => self.seen.suite_lists(|version| version < Version::Tls12),
             Stage::Order => self.seen.order().into_iter().collect(),
         };
     }
@@ -209,7 +224,8 @@ impl Scan {
         let name = self.name.clone();
         let ordinary = |version: Version, suites: Vec<u16>| {
             let groups = if version == Version::Tls13 { groups::for_tls_13() } else { groups::for_older() };
-            Hello::new(version, suites, groups, name.clone())
+            let share = version == Version::Tls13 && self.seen.wants_share;
+            Hello { share, ..Hello::new(version, suites, groups, name.clone()) }
         };
         let best = || match self.seen.best_older() {
             Some((version, (suites, _))) => ordinary(version, suites.clone()),
@@ -227,11 +243,7 @@ impl Scan {
                 Hello { fallback: true, ..ordinary(*version, suites) }
             }
             Task::Groups { version, left } => {
-                let suites = match version {
-                    Version::Tls13 => everyday(*version),
-                    _ => elliptic(*version),
-                };
-                Hello { groups: left.clone(), ..ordinary(*version, suites) }
+                Hello { groups: left.clone(), ..ordinary(*version, self.seen.suites_with_groups(*version)) }
             }
             Task::Order { version, first, second } => ordinary(*version, vec![*second, *first]),
         }
@@ -241,13 +253,6 @@ impl Scan {
 /// What is offered to find out about a version: all that is no weakness; in TLS 1.3 everything.
 fn everyday(version: Version) -> Vec<u16> {
     suites::offer(version, |class| version == Version::Tls13 || !class.is_weak())
-}
-
-/// The suites whose ServerKeyExchange names a curve.
-fn elliptic(version: Version) -> Vec<u16> {
-    let mut offered = everyday(version);
-    offered.retain(|id| suites::exchange(*id) == Exchange::Curve);
-    offered
 }
 
 impl Seen {
@@ -281,6 +286,7 @@ impl Seen {
             (Some(hello), _) if hello.version == version => {
                 let next = if version == Version::Tls13 { None } else { weak() };
                 self.first.insert(version, (everyday(version), reply));
+                self.wants_share |= share;
                 (Tested::Known(true), next)
             }
             (Some(_), _) | (None, End::Alert(PROTOCOL_VERSION)) => (Tested::Known(false), None),
@@ -394,16 +400,22 @@ impl Seen {
         tasks
     }
 
-    fn lists(&mut self) -> VecDeque<Task> {
+    /// What was offered when the version was taken, without the suites that need no group.
+    fn suites_with_groups(&self, version: Version) -> Vec<u16> {
+        let mut offered = self.first.get(&version).map(|(suites, _)| suites.clone()).unwrap_or_default();
+        offered.retain(|id| version == Version::Tls13 || suites::exchange(*id) == Exchange::Curve);
+        offered
+    }
+
+    fn group_lists(&mut self) -> VecDeque<Task> {
         let mut tasks = VecDeque::new();
         if let Some((_, reply)) = self.first.get(&Version::Tls13) {
             match group_of(reply) {
+                _ if self.wants_share => self.groups_open = Some("it wants a share with the first hello".to_owned()),
                 Some(group) => {
                     self.groups.insert(Version::Tls13, vec![group]);
-                    tasks.push_back(Task::Groups {
-                        version: Version::Tls13,
-                        left: without(groups::for_tls_13(), &[group]),
-                    });
+                    let left = without(groups::for_tls_13(), &[group]);
+                    tasks.push_back(Task::Groups { version: Version::Tls13, left });
                 }
                 None => self.groups_open = Some("its HelloRetryRequest names no group".to_owned()),
             }
@@ -412,7 +424,12 @@ impl Seen {
             let known = self.groups.get(&Version::Tls13).cloned().unwrap_or_default();
             tasks.push_back(Task::Groups { version, left: without(groups::for_older(), &known) });
         }
-        for (version, (_, reply)) in self.first.iter().rev() {
+        tasks
+    }
+
+    fn suite_lists(&mut self, wanted: impl Fn(Version) -> bool) -> VecDeque<Task> {
+        let mut tasks = VecDeque::new();
+        for (version, (_, reply)) in self.first.iter().rev().filter(|(version, _)| wanted(**version)) {
             let weak = self.weak.get(version).map_or(&[][..], Vec::as_slice);
             let classes: Vec<Option<Class>> = weak.iter().map(|id| suites::class(*id)).collect();
             let mut left = everyday(*version);
@@ -452,3 +469,6 @@ fn group_of(reply: &Reply) -> Option<u16> {
         _ => reply.hello.as_ref().and_then(|hello| hello.group),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ fn full_flight() -> Vec<u8> {
     ]
     .concat();
     // the messages do not respect the records
-    let (left, right) = messages.split_at(60);
+    let (left, right) = messages.split_at(75);
     [record(21, &[1, 112]), record(22, left), record(22, right)].concat()
 }
 
