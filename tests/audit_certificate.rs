@@ -123,7 +123,7 @@ async fn a_staple_is_judged_wherever_it_comes_from() {
     let scratch = Scratch::new().unwrap();
     std::fs::write(scratch.join("ca.pem"), authority.pem()).unwrap();
     let trust = Trust::only(&scratch.join("ca.pem")).unwrap();
-    let identity = SipIdentity { expected_name: NAME.into(), pins: vec![] };
+    let identity = SipIdentity { expected_name: NAME.into(), pins: vec![], client: None };
     let mut servers = TlsServers::new().unwrap();
     for (state, expected) in [('V', Staple::Good), ('R', Staple::Revoked)] {
         let staple = answer(&authority, &leaf, Some(state), &Signer::Issuer);

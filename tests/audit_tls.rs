@@ -38,7 +38,7 @@ impl Audit {
         let file = scratch.join("ca.pem");
         std::fs::write(&file, authority.pem()).unwrap();
         let (trust, pace, started) = (Trust::only(&file).unwrap(), Pace::default(), Instant::now());
-        let identity = SipIdentity { expected_name: NAME.into(), pins: vec![] };
+        let identity = SipIdentity { expected_name: NAME.into(), pins: vec![], client: None };
         let deadline = started + Duration::from_secs(20);
         let (tcp, tls, certificate) = probe(to, &identity, &trust, &pace, deadline).await;
         Audit { tcp, tls, certificate, connections: pace.used(), took: started.elapsed() }
