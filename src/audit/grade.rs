@@ -45,7 +45,11 @@ pub fn is_worse(letter: &str, bar: &str) -> bool {
 pub(super) fn grade(findings: &[Finding]) -> Result<Grade, String> {
     let categories: Vec<CategoryScore> = WEIGHTS
         .iter()
-        .map(|(category, weight)| CategoryScore { category: *category, score: score(findings, *category), weight: *weight })
+        .map(|(category, weight)| CategoryScore {
+            category: *category,
+            score: score(findings, *category),
+            weight: *weight,
+        })
         .collect();
     // media belongs to the phase with a call, which this version has not
     let promised = |score: &&CategoryScore| score.category != Category::Media;

@@ -77,7 +77,9 @@ fn verdict(facts: &Facts, rules: &Rules) -> Verdict {
     let mut unknown = None;
     for server in reached {
         match &server.certificate {
-            Tested::Unknown(why) => unknown = unknown.or(Some(format!("the certificate of {} was not seen: {why}", server.address))),
+            Tested::Unknown(why) => {
+                unknown = unknown.or(Some(format!("the certificate of {} was not seen: {why}", server.address)))
+            }
             Tested::Known(certificate) => {
                 let judged = &certificate.judged;
                 let peer = TlsPeer {
@@ -116,8 +118,12 @@ fn not_found(trouble: &NotFound) -> Verdict {
         hint: hint.to_owned(),
     };
     match trouble {
-        NotFound::Bogus(why) => no("dns-bogus", why, "Ask the provider to repair its zone, and check this machine's clock"),
-        NotFound::NotOffered(why) => no("tls-required", why, "Ask the provider for SIP over TLS, or use one that offers it"),
+        NotFound::Bogus(why) => {
+            no("dns-bogus", why, "Ask the provider to repair its zone, and check this machine's clock")
+        }
+        NotFound::NotOffered(why) => {
+            no("tls-required", why, "Ask the provider for SIP over TLS, or use one that offers it")
+        }
         NotFound::Nothing(why) | NotFound::Failed(why) => Verdict::Inconclusive { reason: why.clone() },
     }
 }
@@ -143,7 +149,9 @@ fn configuration(verdict: &Verdict, facts: &Facts, now: UnixTime) -> Remedy {
         | "certificate-self-signed"
         | "certificate-unknown-issuer"
         | "certificate-invalid" => "tls-unverified",
-        "tls-version" => return Remedy::Impossible("TLS older than 1.2 is never used, and no exception changes that".to_owned()),
+        "tls-version" => {
+            return Remedy::Impossible("TLS older than 1.2 is never used, and no exception changes that".to_owned());
+        }
         other => return Remedy::Impossible(format!("no exception is about the rule {other}")),
     };
     let last_day = u32::try_from(now.0 / 86_400 + PROPOSED_DAYS).unwrap_or(0).min(2_932_896);

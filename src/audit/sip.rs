@@ -52,7 +52,13 @@ impl Carrier {
 }
 
 /// Writes a question about `domain`, from our address.
-pub fn request(question: Question, domain: &str, carrier: Carrier, local: SocketAddr, random: &mut dyn Random) -> Request {
+pub fn request(
+    question: Question,
+    domain: &str,
+    carrier: Carrier,
+    local: SocketAddr,
+    random: &mut dyn Random,
+) -> Request {
     let host = Host::parse(domain).unwrap_or_else(|_| Host::Name(domain.to_owned()));
     let mut to = SipUri::new(host);
     to.secure = question == Question::SipsOptions;

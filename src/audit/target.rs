@@ -18,7 +18,9 @@ pub struct Target {
 
 /// It is none of the forms.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("\"{0}\" is no target; write a domain (example.org), a server (sips:sip.example.org:5061) or an account (alice@example.org)")]
+#[error(
+    "\"{0}\" is no target; write a domain (example.org), a server (sips:sip.example.org:5061) or an account (alice@example.org)"
+)]
 pub struct TargetError(String);
 
 impl Target {
@@ -131,9 +133,25 @@ mod tests {
     #[test]
     fn what_is_no_target_is_said_to_be_none() {
         for text in [
-            "", " ", "sip:example.org", "https://example.org", "a b", "-a.example", "example..org", "192.0.2.1", "@x", "a@",
-            "sips:", "sips:host:0", "sips:host:65536", "sips:host:", "sips:[::1", "sips:[::1]x", "al\u{202e}ice@x.org",
-            "a@b@c", "_sips._tcp.example.org",
+            "",
+            " ",
+            "sip:example.org",
+            "https://example.org",
+            "a b",
+            "-a.example",
+            "example..org",
+            "192.0.2.1",
+            "@x",
+            "a@",
+            "sips:",
+            "sips:host:0",
+            "sips:host:65536",
+            "sips:host:",
+            "sips:[::1",
+            "sips:[::1]x",
+            "al\u{202e}ice@x.org",
+            "a@b@c",
+            "_sips._tcp.example.org",
         ] {
             assert!(Target::parse(text).is_err(), "{text}");
         }

@@ -164,7 +164,10 @@ pub(super) fn good() -> Facts {
             sip: Tested::Known(SipFacts {
                 options: Tested::Known(response(200, Vec::new())),
                 sips_uri: Tested::Known(response(200, Vec::new())),
-                register: Tested::Known(response(401, vec![challenge("Digest", "SHA-256"), challenge("Digest", "MD5")])),
+                register: Tested::Known(response(
+                    401,
+                    vec![challenge("Digest", "SHA-256"), challenge("Digest", "MD5")],
+                )),
                 fresh_nonce: Tested::Known(true),
                 pong: Tested::Known(true),
             }),
@@ -309,8 +312,7 @@ const FAULTS: &[Fault] = &[
     (
         "SRV says no",
         |f| {
-            dns(f).srv[0].answer =
-                records(vec![Srv { priority: 0, weight: 0, port: 0, target: ".".to_owned() }]);
+            dns(f).srv[0].answer = records(vec![Srv { priority: 0, weight: 0, port: 0, target: ".".to_owned() }]);
         },
         &[("D-SRV", High)],
     ),
@@ -394,11 +396,7 @@ const FAULTS: &[Fault] = &[
     ("5060 registers", |f| plain_register(f, 200), &[("T-PLAIN", High)]),
     ("5060 answers", |f| plain_register(f, 404), &[("T-PLAIN", Medium)]),
     ("5060 sends to TLS", |f| plain_register(f, 305), &[("T-PLAIN", Pass)]),
-    (
-        "5060 not tested",
-        |f| f.plain[1].register = Tested::Unknown("no socket".to_owned()),
-        &[("T-PLAIN", Unknown)],
-    ),
+    ("5060 not tested", |f| f.plain[1].register = Tested::Unknown("no socket".to_owned()), &[("T-PLAIN", Unknown)]),
 ];
 
 fn tlsa(facts: &mut Facts, usage: u8, selector: u8, matching: u8, byte: &str) {
@@ -432,8 +430,11 @@ fn each_fault_changes_exactly_its_findings() {
             .filter(|finding| severity(&before, &finding.id) != finding.severity)
             .map(|finding| (finding.id.clone(), finding.severity))
             .collect();
-        let expected: Vec<(String, Severity)> =
-            expected.iter().map(|(id, severity)| ((*id).to_owned(), *severity)).filter(|(id, now)| severity(&before, id) != *now).collect();
+        let expected: Vec<(String, Severity)> = expected
+            .iter()
+            .map(|(id, severity)| ((*id).to_owned(), *severity))
+            .filter(|(id, now)| severity(&before, id) != *now)
+            .collect();
         let in_order = |mut list: Vec<(String, Severity)>| {
             list.sort();
             list
@@ -462,7 +463,11 @@ fn the_verdict_is_policys() {
         let mut facts = good();
         spoil(&mut facts);
         let report = report(facts);
-        assert!(matches!(&report.verdict, Verdict::Refused { rule: named, .. } if named == rule), "{:?}", report.verdict);
+        assert!(
+            matches!(&report.verdict, Verdict::Refused { rule: named, .. } if named == rule),
+            "{:?}",
+            report.verdict
+        );
     }
 }
 
@@ -523,7 +528,10 @@ fn the_exception_that_would_be_needed_is_one_that_the_configuration_reads() {
     let mut facts = good();
     seen(&mut facts).judged.name = Name::WildcardOnly;
     let Remedy::Toml(text) = report(facts).configuration else { panic!() };
-    assert!(text.contains("allow       = \"tls-wildcard-name\"") && text.contains("expires     = 2026-12-25"), "{text}");
+    assert!(
+        text.contains("allow       = \"tls-wildcard-name\"") && text.contains("expires     = 2026-12-25"),
+        "{text}"
+    );
     assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
     let mut facts = good();
     seen(&mut facts).judged.version = TlsVersion::Older;

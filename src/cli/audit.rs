@@ -118,9 +118,7 @@ impl Bar {
         match self {
             // what is unknown is not good enough for somebody who drew a line
             Bar::Severity(bar) => report.findings.iter().any(|finding| finding.severity >= *bar),
-            Bar::Grade(bar) => {
-                report.grade.as_ref().is_none_or(|grade| crate::audit::is_worse(&grade.letter, bar))
-            }
+            Bar::Grade(bar) => report.grade.as_ref().is_none_or(|grade| crate::audit::is_worse(&grade.letter, bar)),
         }
     }
 }
@@ -161,14 +159,19 @@ fn explain(id: &str) -> ExitCode {
 /// Reports that were saved, judged again for the time at which they were measured.
 fn offline(file: &std::path::Path) -> Result<Vec<Report>, ExitCode> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| fail(FAILED, &format!("{name} cannot be read: {error}; name a file that --format json wrote")))?;
-    let saved = json::read(&text)
-        .map_err(|error| fail(FAILED, &format!("{name} is no report: {error}; name a file that --format json wrote")))?;
-    Ok(saved.into_iter().map(|report| {
-        let at = report.facts.measured_at(unix_time());
-        judge(report.facts, at)
-    }).collect())
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        fail(FAILED, &format!("{name} cannot be read: {error}; name a file that --format json wrote"))
+    })?;
+    let saved = json::read(&text).map_err(|error| {
+        fail(FAILED, &format!("{name} is no report: {error}; name a file that --format json wrote"))
+    })?;
+    Ok(saved
+        .into_iter()
+        .map(|report| {
+            let at = report.facts.measured_at(unix_time());
+            judge(report.facts, at)
+        })
+        .collect())
 }
 
 async fn online(arguments: &Arguments) -> Result<Vec<Report>, ExitCode> {
@@ -233,7 +236,10 @@ fn targets(arguments: &Arguments) -> Result<Vec<Target>, ExitCode> {
         texts.extend(arguments.account.clone());
     }
     if texts.is_empty() {
-        return Err(fail(USAGE, "there is nothing to audit; name a domain, a server as sips:HOST, or a file of them with --targets FILE"));
+        return Err(fail(
+            USAGE,
+            "there is nothing to audit; name a domain, a server as sips:HOST, or a file of them with --targets FILE",
+        ));
     }
     let mut targets: Vec<Target> = Vec::new();
     for text in texts {
@@ -250,9 +256,11 @@ fn targets(arguments: &Arguments) -> Result<Vec<Target>, ExitCode> {
 
 fn credentials(arguments: &Arguments, target: &Target) -> Result<Option<Credentials>, ExitCode> {
     let Some(file) = &arguments.password_file else { return Ok(None) };
-    let address = arguments.account.clone().or_else(|| target.account()).ok_or_else(|| {
-        fail(USAGE, "a password needs its account; name it with --account USER@DOMAIN")
-    })?;
+    let address = arguments
+        .account
+        .clone()
+        .or_else(|| target.account())
+        .ok_or_else(|| fail(USAGE, "a password needs its account; name it with --account USER@DOMAIN"))?;
     let account = Target::parse(&address).map_err(|error| fail(USAGE, &error.to_string()))?;
     let (Some(user), domain) = (account.user, account.host) else {
         return Err(fail(USAGE, "--account takes an address such as alice@example.org"));
@@ -281,9 +289,8 @@ fn write(arguments: &Arguments, reports: &[Report]) -> Result<(), ExitCode> {
     let failed = |path: &std::path::Path, error: std::io::Error| {
         fail(FAILED, &format!("{} cannot be written: {error}; name another place with --output", path.display()))
     };
-    let save = |path: &std::path::Path, text: &str| {
-        files::replace(path, text.as_bytes()).map_err(|error| failed(path, error))
-    };
+    let save =
+        |path: &std::path::Path, text: &str| files::replace(path, text.as_bytes()).map_err(|error| failed(path, error));
     let colour = arguments.output.is_none()
         && std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -325,7 +332,8 @@ fn file_name(target: &str) -> String {
 fn exit_code(arguments: &Arguments, reports: &[Report]) -> ExitCode {
     let refused = |report: &Report| matches!(report.verdict, Verdict::Refused { .. });
     let inconclusive = |report: &Report| matches!(report.verdict, Verdict::Inconclusive { .. });
-    let barred = |report: &Report| !inconclusive(report) && arguments.fail_on.as_ref().is_some_and(|bar| bar.is_reached(report));
+    let barred =
+        |report: &Report| !inconclusive(report) && arguments.fail_on.as_ref().is_some_and(|bar| bar.is_reached(report));
     if reports.iter().any(|report| refused(report) || barred(report)) {
         ExitCode::from(FAILED)
     } else if arguments.require == Some(Requirement::Media) || reports.iter().any(inconclusive) {

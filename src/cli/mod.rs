@@ -5,6 +5,7 @@
 
 mod audit;
 mod peers;
+mod setup;
 mod show;
 
 use crate::io::admin::{self, AdminError, Calls, HungUp, Question, Status};
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Register the accounts and take calls, until SIGTERM
     Run(Run),
+    /// Make a configuration: three questions, a try of everything, a file of a few lines
+    Setup(Box<setup::Arguments>),
     /// Read a configuration and tell what is wrong with it, or what it means
     Check {
         /// The configuration
@@ -151,6 +154,7 @@ async fn execute(command: Command) -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Setup(arguments) => setup::execute(*arguments).await,
         Command::Audit(arguments) => audit::execute(*arguments).await,
         Command::Peers(arguments) => peers::execute(arguments).await,
     }

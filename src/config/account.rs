@@ -136,7 +136,8 @@ fn is_host_name(text: &str) -> bool {
 }
 
 impl OutboundProxy {
-    fn parse(text: &str) -> Option<OutboundProxy> {
+    /// Reads `sips:HOST[:PORT]`.
+    pub fn parse(text: &str) -> Option<OutboundProxy> {
         let rest = text.get(5..).filter(|_| text[..5].eq_ignore_ascii_case("sips:"))?;
         let (host, port) = match rest.strip_prefix('[') {
             Some(literal) => {

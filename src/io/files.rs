@@ -9,8 +9,8 @@ use crate::galene::GroupAddress;
 use crate::secret::Secret;
 use std::env;
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -196,6 +196,16 @@ pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let new = path.with_file_name(name);
     let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));
     written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Makes a file that only its owner may read, and never replaces one.
+///
+/// # Errors
+/// When it exists, or the directory or the disk does not let it.
+pub fn create_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// The date of today in UTC.

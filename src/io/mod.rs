@@ -18,6 +18,7 @@ pub mod run;
 pub mod store;
 mod tcp;
 pub mod tls;
+pub mod trial;
 
 use crate::config::Date;
 use crate::units::{Random, UnixTime, WallClock};

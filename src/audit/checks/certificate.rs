@@ -62,7 +62,9 @@ pub(super) fn name(server: &ServerFacts, expected: &str) -> Outcome {
             ),
             Name::Wrong if shadows && facts.webpki_name => Outcome::new(
                 Critical,
-                format!("The certificate has a DNS name {expected}, but its sip: URI names another domain and shadows it"),
+                format!(
+                    "The certificate has a DNS name {expected}, but its sip: URI names another domain and shadows it"
+                ),
                 exact,
             ),
             Name::Wrong => Outcome::new(
@@ -112,17 +114,26 @@ pub(super) fn key(server: &ServerFacts) -> Outcome {
     need(|| {
         let facts = known(&server.certificate)?;
         let leaf = leaf(facts)?;
-        let evidence = facts.chain.iter().map(|it| format!("{}: {}, {} bits, signed with {}", it.subject, it.key, it.key_bits, it.signature));
+        let evidence = facts
+            .chain
+            .iter()
+            .map(|it| format!("{}: {}, {} bits, signed with {}", it.subject, it.key, it.key_bits, it.signature));
         let evidence: Vec<String> = evidence.collect();
-        let short = |it: &Certificate| it.key == "RSA" && it.key_bits < 2048 || it.key.starts_with("EC") && it.key_bits < 256;
+        let short =
+            |it: &Certificate| it.key == "RSA" && it.key_bits < 2048 || it.key.starts_with("EC") && it.key_bits < 256;
         // who signs himself is trusted for his key, not for his signature
         let old = |it: &Certificate| {
             let signature = it.signature.to_ascii_lowercase();
-            it.subject != it.issuer && (signature.contains("sha1") || signature.contains("md5") || signature.contains("md2"))
+            it.subject != it.issuer
+                && (signature.contains("sha1") || signature.contains("md5") || signature.contains("md2"))
         };
         let fix = "Ask the provider for a certificate with an RSA key of 2048 bits or more, or an EC one, signed with SHA-256";
         let outcome = if facts.chain.iter().any(short) {
-            Outcome::new(High, format!("The certificate's key is too short: {} with {} bits", leaf.key, leaf.key_bits), fix)
+            Outcome::new(
+                High,
+                format!("The certificate's key is too short: {} with {} bits", leaf.key, leaf.key_bits),
+                fix,
+            )
         } else if facts.chain.iter().any(old) {
             Outcome::new(High, "The certificate is signed with a hash that is broken", fix)
         } else {

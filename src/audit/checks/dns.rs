@@ -1,7 +1,9 @@
 //! What DNS says, and how far it can be trusted. Nothing of it is judged where the operator named a server.
 
 use super::{Outcome, list};
-use crate::audit::facts::{Answer, Certificate, DnsFacts, Facts, Naptr, NotFound, Question, Security, Srv, Tested, Tlsa, Way};
+use crate::audit::facts::{
+    Answer, Certificate, DnsFacts, Facts, Naptr, NotFound, Question, Security, Srv, Tested, Tlsa, Way,
+};
 use crate::audit::finding::Severity::{Critical, High, Low, Medium};
 
 /// Runs a check on what DNS said. `None`: DNS has no part in this target.
@@ -109,11 +111,9 @@ pub(super) fn addresses(facts: &Facts) -> Option<Outcome> {
         let outcome = match (four, six) {
             (true, true) => Outcome::pass("IPv4 and IPv6"),
             (false, true) => Outcome::info("IPv6 only"),
-            (true, false) => Outcome::new(
-                Low,
-                "No IPv6 address",
-                "Ask the provider for IPv6, if your network needs it",
-            ),
+            (true, false) => {
+                Outcome::new(Low, "No IPv6 address", "Ask the provider for IPv6, if your network needs it")
+            }
             (false, false) => Outcome::unknown("no address was found"),
         };
         outcome.with(evidence)
@@ -160,9 +160,9 @@ pub(super) fn dnssec(facts: &Facts) -> Option<Outcome> {
                     "The answers of DNS are not all signed",
                     "Ask the provider for DNSSEC; TLS protects in the meantime",
                 ),
-                Some(Security::Indeterminate) => {
-                    Outcome::unknown("the resolver of this machine does not pass DNSSEC on; name another with --dns-server")
-                }
+                Some(Security::Indeterminate) => Outcome::unknown(
+                    "the resolver of this machine does not pass DNSSEC on; name another with --dns-server",
+                ),
             }
         };
         outcome.with(evidence)
@@ -251,6 +251,8 @@ pub(super) fn caa(facts: &Facts) -> Option<Outcome> {
     with(facts, |dns| match trouble(&dns.caa) {
         Some(outcome) => outcome,
         None if dns.caa.records().is_empty() => Outcome::info("No CAA records"),
-        None => Outcome::info("CAA says which authorities may make certificates").with(dns.caa.records().iter().cloned()),
+        None => {
+            Outcome::info("CAA says which authorities may make certificates").with(dns.caa.records().iter().cloned())
+        }
     })
 }

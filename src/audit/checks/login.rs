@@ -77,7 +77,9 @@ pub(super) fn outbound(facts: &Facts) -> Option<Outcome> {
                 "Ask the provider; calls may not arrive",
             ),
             (true, true) => Outcome::pass("Calls come over our own connection (outbound)"),
-            (true, false) => Outcome::info("The registrar does not name outbound; most send calls over our connection all the same"),
+            (true, false) => {
+                Outcome::info("The registrar does not name outbound; most send calls over our connection all the same")
+            }
         };
         Ok(outcome.with(evidence))
     }))

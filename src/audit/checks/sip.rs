@@ -93,7 +93,9 @@ pub(super) fn digest(server: &ServerFacts) -> Outcome {
                 "no challenge came for an address that nobody has: {} {}",
                 response.status, response.reason
             )),
-            _ if basic => Outcome::new(Critical, "The server wants the password itself (Basic), which RFC 8760 forbids", sha),
+            _ if basic => {
+                Outcome::new(Critical, "The server wants the password itself (Basic), which RFC 8760 forbids", sha)
+            }
             _ if digests.is_empty() => Outcome::new(High, "The server asks for no login that this gateway speaks", sha),
             _ if !strong => Outcome::new(Medium, "The server asks for MD5 only", sha),
             _ if md5_first => Outcome::new(
@@ -181,12 +183,10 @@ pub(super) fn banner(server: &ServerFacts) -> Outcome {
         }
         Ok(match named {
             None => Outcome::pass("The server does not tell what it is"),
-            Some(name) if name.chars().any(|c| c.is_ascii_digit()) => Outcome::new(
-                Low,
-                "The server tells its version",
-                "Ask the provider to leave the version out",
-            )
-            .with([format!("Server: {name}")]),
+            Some(name) if name.chars().any(|c| c.is_ascii_digit()) => {
+                Outcome::new(Low, "The server tells its version", "Ask the provider to leave the version out")
+                    .with([format!("Server: {name}")])
+            }
             Some(name) => Outcome::info(format!("The server says that it is {name}")),
         })
     })

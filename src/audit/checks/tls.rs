@@ -24,7 +24,8 @@ pub(super) fn versions(server: &ServerFacts) -> Outcome {
             Tested::Unknown(why) => format!("{}: unknown, {why}", name(*version)),
         });
         let evidence: Vec<String> = evidence.collect();
-        let has = |wanted: Version| tls.versions.iter().any(|(v, tested)| *v == wanted && tested.known() == Some(&true));
+        let has =
+            |wanted: Version| tls.versions.iter().any(|(v, tested)| *v == wanted && tested.known() == Some(&true));
         let unknown = tls.versions.iter().find_map(|(version, tested)| match tested {
             Tested::Unknown(why) => Some(format!("{} could not be tested: {why}", name(*version))),
             Tested::Known(_) => None,
@@ -58,10 +59,17 @@ pub(super) fn suites(server: &ServerFacts) -> Outcome {
     need(|| {
         let tls = known(&server.tls)?;
         let of = |wanted: &[Class]| -> Vec<String> {
-            tls.suites.iter().filter(|suite| class(suite.id).is_some_and(|class| wanted.contains(&class))).map(|suite| suite.name.clone()).collect()
+            tls.suites
+                .iter()
+                .filter(|suite| class(suite.id).is_some_and(|class| wanted.contains(&class)))
+                .map(|suite| suite.name.clone())
+                .collect()
         };
-        let mut evidence: Vec<String> =
-            tls.suites.iter().map(|Suite { version, name: suite, .. }| format!("{}: {suite}", name(*version))).collect();
+        let mut evidence: Vec<String> = tls
+            .suites
+            .iter()
+            .map(|Suite { version, name: suite, .. }| format!("{}: {suite}", name(*version)))
+            .collect();
         evidence.extend(tls.suites_cut.iter().map(|why| format!("the list is not complete: {why}")));
         let fix = "Ask the provider to allow suites with AES-GCM or ChaCha20-Poly1305 only";
         let (none, weak) = (of(&[Class::Null, Class::Anonymous, Class::Export]), of(&[Class::Rc4, Class::SmallBlock]));
@@ -95,7 +103,8 @@ pub(super) fn forward_secrecy(server: &ServerFacts) -> Outcome {
             .filter(|suite| class(suite.id) == Some(Class::StaticKey) || is_static(&suite.name))
             .map(|suite| suite.name.as_str())
             .collect();
-        let fix = "Ask the provider to allow ECDHE suites only (in TLS 1.2), with 2048 bits or more where DHE must stay";
+        let fix =
+            "Ask the provider to allow ECDHE suites only (in TLS 1.2), with 2048 bits or more where DHE must stay";
         let mut evidence = Vec::new();
         evidence.extend(tls.groups.known().map(|groups| format!("groups: {}", list(groups))));
         if let Tested::Known(Some(bits)) = tls.dh_bits {
@@ -108,12 +117,10 @@ pub(super) fn forward_secrecy(server: &ServerFacts) -> Outcome {
             _ if without.len() == tls.suites.len() => {
                 Outcome::new(High, "No suite of the server has forward secrecy", fix)
             }
-            _ if !without.is_empty() => Outcome::new(
-                Medium,
-                "The server also takes suites without forward secrecy",
-                fix,
-            )
-            .with(without.iter().map(|name| (*name).to_owned())),
+            _ if !without.is_empty() => {
+                Outcome::new(Medium, "The server also takes suites without forward secrecy", fix)
+                    .with(without.iter().map(|name| (*name).to_owned()))
+            }
             _ => Outcome::pass("Every suite has forward secrecy"),
         };
         Ok(outcome.with(evidence))

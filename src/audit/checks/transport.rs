@@ -24,7 +24,8 @@ pub(super) fn tls(facts: &Facts) -> Outcome {
     let speaks = |server: &&crate::audit::facts::ServerFacts| server.tls.known().is_some();
     let refuses = |server: &&crate::audit::facts::ServerFacts| matches!(server.tcp, Tested::Known(Tcp::Refused));
     let all = facts.servers.len();
-    let outcome = match (all, facts.servers.iter().filter(speaks).count(), facts.servers.iter().filter(refuses).count()) {
+    let outcome = match (all, facts.servers.iter().filter(speaks).count(), facts.servers.iter().filter(refuses).count())
+    {
         (0, _, _) => Outcome::unknown("no server was found"),
         (_, speaking, _) if speaking == all => match all {
             1 => Outcome::pass("The server takes SIP over TLS"),
@@ -94,7 +95,9 @@ fn one(probe: &PlainFacts) -> Outcome {
             Outcome::pass("Port 5060 only sends clients on to TLS, or turns them away")
         }
         Some(_) => Outcome::new(Medium, "The server speaks SIP on port 5060, without TLS", CLOSE),
-        None if options.is_some() => Outcome::new(Medium, "The server answers OPTIONS on port 5060, without TLS", CLOSE),
+        None if options.is_some() => {
+            Outcome::new(Medium, "The server answers OPTIONS on port 5060, without TLS", CLOSE)
+        }
         None => Outcome::pass("Nothing speaks SIP without TLS on port 5060"),
     }
 }

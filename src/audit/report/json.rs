@@ -51,7 +51,8 @@ pub fn list(reports: &[Report]) -> String {
 pub fn read(text: &str) -> Result<Vec<Report>, Unreadable> {
     let values = Deserializer::from_str(text).into_iter::<Value>().collect::<Result<Vec<_>, _>>();
     let values = values.map_err(|error| Unreadable::NotJson(printable(&error.to_string())))?;
-    let reports: Vec<&Value> = values.iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)).collect();
+    let reports: Vec<&Value> =
+        values.iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)).collect();
     if reports.is_empty() {
         return Err(Unreadable::Empty);
     }

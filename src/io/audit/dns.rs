@@ -73,15 +73,21 @@ pub(super) async fn look_up(plan: &Plan) -> Found {
         }))
         .await
     };
-    let (naptr, srv, per_host, caa) =
-        tokio::join!(naptr, srv, join_all(hosts.iter().map(|(host, port)| about_host(dns, host, *port))), dns.caa(domain));
+    let (naptr, srv, per_host, caa) = tokio::join!(
+        naptr,
+        srv,
+        join_all(hosts.iter().map(|(host, port)| about_host(dns, host, *port))),
+        dns.caa(domain)
+    );
     let (mut ipv4, mut ipv6, mut tlsa) = (Vec::new(), Vec::new(), Vec::new());
     for (four, six, pinned) in per_host {
         ipv4.push(four);
         ipv6.push(six);
         tlsa.push(pinned);
     }
-    let caa = answer(caa, |record| format!("{} {} \"{}\"", u8::from(record.critical) * 128, printable(&record.tag), printable(&record.value)));
+    let caa = answer(caa, |record| {
+        format!("{} {} \"{}\"", u8::from(record.critical) * 128, printable(&record.tag), printable(&record.value))
+    });
     Found { facts: Tested::Known(DnsFacts { way, naptr, srv, ipv4, ipv6, tlsa, caa, not_found }), servers }
 }
 
@@ -92,7 +98,10 @@ async fn about_host(dns: &Dns, host: &str, port: u16) -> AboutHost {
     let (four, six, pinned) = tokio::join!(dns.a(host), dns.aaaa(host), dns.tlsa(&tlsa_name));
     let name = host.to_owned();
     (
-        Question { name: name.clone(), answer: addresses(four, |ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }) },
+        Question {
+            name: name.clone(),
+            answer: addresses(four, |ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }),
+        },
         Question { name, answer: addresses(six, |ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }) },
         Question { name: tlsa_name, answer: answer(pinned, tlsa) },
     )

@@ -165,7 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(Some(next)) => (answer, answered) = (Some(next), true),
                     Ok(None) => return Ok((response, answer)),
                     Err(why) => {
-                        return Err(Tested::Known(Outcome::Refused { status: response.status, reason: printable(&why) }));
+                        return Err(Tested::Known(Outcome::Refused {
+                            status: response.status,
+                            reason: printable(&why),
+                        }));
                     }
                 },
                 423 if seconds > 0 => {

@@ -88,7 +88,8 @@ pub fn resolver(servers: &[SocketAddr], trust_anchor: Option<&Path>) -> Result<D
         None => Anchors::iana(),
         Some(file) => {
             let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| format!("{} cannot be read: {error}; see --trust-anchor", file.display()))?;
+            let text =
+                text.map_err(|error| format!("{} cannot be read: {error}; see --trust-anchor", file.display()))?;
             Anchors::parse(&text).map_err(|error| format!("{} holds no trust anchor: {error}", file.display()))?
         }
     };
@@ -100,25 +101,34 @@ pub fn resolver(servers: &[SocketAddr], trust_anchor: Option<&Path>) -> Result<D
 pub async fn run_all(plans: Vec<Plan>, parallel: usize, progress: Progress, stop: watch::Receiver<bool>) -> Vec<Facts> {
     let all = plans.len();
     let done = Arc::new(Mutex::new(0));
-    let one = |plan: Plan| {
-        let (progress, done, stop) = (Arc::clone(&progress), Arc::clone(&done), stop.clone());
-        async move {
-            let target = plan.target.to_string();
-            let tell = |doing: &'static str, finished: bool| {
-                let mut count = done.lock().unwrap_or_else(PoisonError::into_inner);
-                *count += usize::from(finished);
-                progress(&Step { done: *count, all, target: target.clone(), doing });
-            };
-            let facts = run(plan, |doing| tell(doing, false), stop).await;
-            tell("done", true);
-            facts
-        }
-    };
+    let one = |plan: Plan| audit(plan, (Arc::clone(&done), all), Arc::clone(&progress), stop.clone());
     stream::iter(plans).map(one).buffered(parallel.max(1)).collect().await
 }
 
-/// Audits one target.
-async fn run(plan: Plan, tell: impl Fn(&'static str), mut stop: watch::Receiver<bool>) -> Facts {
+/// Audits one target alone.
+pub async fn run(plan: Plan, progress: Progress, stop: watch::Receiver<bool>) -> Facts {
+    audit(plan, (Arc::new(Mutex::new(0)), 1), progress, stop).await
+}
+
+/// Audits one of several, and counts it when it is over.
+async fn audit(
+    plan: Plan,
+    (done, all): (Arc<Mutex<usize>>, usize),
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+) -> Facts {
+    let target = plan.target.to_string();
+    let tell = |doing: &'static str, finished: bool| {
+        let mut count = done.lock().unwrap_or_else(PoisonError::into_inner);
+        *count += usize::from(finished);
+        progress(&Step { done: *count, all, target: target.clone(), doing });
+    };
+    let facts = note_down(plan, |doing| tell(doing, false), stop).await;
+    tell("done", true);
+    facts
+}
+
+async fn note_down(plan: Plan, tell: impl Fn(&'static str), mut stop: watch::Receiver<bool>) -> Facts {
     let began = now();
     let notes = Notes(Mutex::new(Facts {
         target: plan.target.to_string(),
@@ -160,7 +170,8 @@ async fn measure(plan: Plan, notes: &Notes, tell: &impl Fn(&'static str)) {
         facts.servers = found.servers.iter().map(unseen).collect();
     });
     tell("looking at TLS, certificates and SIP");
-    join_all(found.servers.iter().enumerate().map(|(at, (host, address))| server(&plan, notes, at, host, *address))).await;
+    join_all(found.servers.iter().enumerate().map(|(at, (host, address))| server(&plan, notes, at, host, *address)))
+        .await;
     if let Some(credentials) = plan.credentials {
         tell("logging in");
         let outcome = log_in(plan.target, plan.expected_name, &plan.trust, credentials, notes).await;
@@ -211,7 +222,13 @@ async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: Sock
 }
 
 /// SIP over TLS, to whomever: nothing secret is said. Two connections, to compare their nonces.
-async fn sip(address: SocketAddr, identity: &SipIdentity, trust: &Trust, domain: &str, pace: &Pace) -> Tested<SipFacts> {
+async fn sip(
+    address: SocketAddr,
+    identity: &SipIdentity,
+    trust: &Trust,
+    domain: &str,
+    pace: &Pace,
+) -> Tested<SipFacts> {
     let mut random = super::SystemRandomness::default();
     let stream = match tls::open(address, identity, trust, pace).await {
         Ok(stream) => stream,

@@ -22,13 +22,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// Asks at one address, over UDP and TCP at the same time.
 pub(super) async fn probe(host: &str, address: SocketAddr, domain: &str, pace: &Pace) -> [PlainFacts; 2] {
-    let facts = |transport, (options, register)| PlainFacts {
-        host: host.to_owned(),
-        address,
-        transport,
-        options,
-        register,
-    };
+    let facts =
+        |transport, (options, register)| PlainFacts { host: host.to_owned(), address, transport, options, register };
     let (udp, tcp) = tokio::join!(over_udp(address, domain), over_tcp(address, domain, pace));
     [facts(PlainTransport::Udp, udp), facts(PlainTransport::Tcp, tcp)]
 }
