@@ -138,8 +138,8 @@ fn what_a_provider_wrote_commands_no_terminal_and_no_page() {
     let page = html(&report);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script") && !page.contains("<img"));
     assert!(page.matches("</style>").count() == 1 && page.matches("</title>").count() == 1);
-    assert!(page.contains("{{main}}"), "what looks like a place in the template stays text");
-    assert_eq!(page.matches("<main>").count(), 1);
+    assert!(page.matches("{{main}}").count() > 50, "what looks like a place in the template stays text");
+    assert_eq!(page.matches("id=\"verdict\"").count(), 1);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_chain_that_breaks_anywhere_shows_where() {
     assert!(second_is(&|one| one.not_before = 1_900_000_000).contains("</span>is not valid yet"));
     assert!(second_is(&|one| one.subject = "CN=Other".to_owned()).contains("is not the one that signed"));
     assert!(second_is(&|one| (one.key, one.key_bits) = ("RSA".to_owned(), 1024)).contains("too short"));
-    for days in [i64::MIN, i64::MAX, -1] {
+    for days in [i64::MIN, i64::MAX, -1, 40_000_000 * 86_400] {
         assert!(second_is(&|one| (one.not_before, one.not_after) = (days, days)).contains("Valid"));
     }
     assert!(changed(&|facts| facts.chain.clear()).contains("nobody"));
