@@ -39,7 +39,7 @@ pub fn line(report: &Report) -> String {
     safe(&serde_json::to_string(report).unwrap_or_default())
 }
 
-/// The reports of a file: one of [`pretty`], or any number of [`line`].
+/// The reports of a file: one of [`pretty`], or any number of [`line()`].
 ///
 /// # Errors
 /// When it is anything else.
