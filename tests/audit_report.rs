@@ -404,7 +404,7 @@ fn pictures_can_be_taken_and_are_small() {
     let (_net, mut browser) = browser(&scratch);
     let folder = std::env::var_os("GALENE_SIPS_PICTURES").map_or(scratch.path().to_owned(), PathBuf::from);
     browser.open(&saved(&scratch, "faulty", &html(&faulty()))).unwrap();
-    for (name, width, height, dark) in [("desktop", 1000, 1240, false), ("phone", 390, 1180, true)] {
+    for (name, width, height, dark) in [("desktop", 1040, 1240, false), ("phone", 390, 1180, true)] {
         browser.look_at(Screen { width, height, dark }).unwrap();
         let file = folder.join(format!("report-{name}.png"));
         browser.screenshot(&file).unwrap();
