@@ -138,8 +138,8 @@ fn what_a_provider_wrote_commands_no_terminal_and_no_page() {
     let page = html(&report);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script") && !page.contains("<img"));
     assert!(page.matches("</style>").count() == 1 && page.matches("</title>").count() == 1);
-    assert!(page.contains("{{main}}"), "what looks like a place in the template stays text");
-    assert_eq!(page.matches("<main>").count(), 1);
+    assert!(page.matches("{{main}}").count() > 50, "what looks like a place in the template stays text");
+    assert_eq!(page.matches("id=\"verdict\"").count(), 1);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_chain_that_breaks_anywhere_shows_where() {
     assert!(second_is(&|one| one.not_before = 1_900_000_000).contains("</span>is not valid yet"));
     assert!(second_is(&|one| one.subject = "CN=Other".to_owned()).contains("is not the one that signed"));
     assert!(second_is(&|one| (one.key, one.key_bits) = ("RSA".to_owned(), 1024)).contains("too short"));
-    for days in [i64::MIN, i64::MAX, -1] {
+    for days in [i64::MIN, i64::MAX, -1, 40_000_000 * 86_400] {
         assert!(second_is(&|one| (one.not_before, one.not_after) = (days, days)).contains("Valid"));
     }
     assert!(changed(&|facts| facts.chain.clear()).contains("nobody"));
@@ -397,18 +397,16 @@ fn the_page_runs_nothing_of_the_providers_and_prints_whole() {
     assert_eq!(browser.evaluate(shown).unwrap(), true, "paper cannot be unfolded");
 }
 
-/// `cargo test --test audit_report -- --ignored pictures` draws them anew.
+/// `GALENE_SIPS_PICTURES=docs/audit cargo test --test audit_report pictures` draws those of the documentation anew.
 #[test]
-#[ignore = "writes the pictures in docs/audit"]
-fn pictures_for_the_documentation() {
+fn pictures_can_be_taken_and_are_small() {
     let scratch = Scratch::new().unwrap();
     let (_net, mut browser) = browser(&scratch);
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/audit");
-    std::fs::create_dir_all(&docs).unwrap();
+    let folder = std::env::var_os("GALENE_SIPS_PICTURES").map_or(scratch.path().to_owned(), PathBuf::from);
     browser.open(&saved(&scratch, "faulty", &html(&faulty()))).unwrap();
-    for (name, width, height, dark) in [("desktop", 1000, 1240, false), ("phone", 390, 1180, true)] {
+    for (name, width, height, dark) in [("desktop", 1040, 1240, false), ("phone", 390, 1180, true)] {
         browser.look_at(Screen { width, height, dark }).unwrap();
-        let file: PathBuf = docs.join(format!("report-{name}.png"));
+        let file = folder.join(format!("report-{name}.png"));
         browser.screenshot(&file).unwrap();
         assert!(std::fs::metadata(&file).unwrap().len() < 200_000, "{}", file.display());
     }

@@ -44,7 +44,7 @@ pub fn list(reports: &[Report]) -> String {
     safe(&serde_json::to_string_pretty(reports).unwrap_or_default())
 }
 
-/// The reports of a file: one of [`pretty`], a [`list`], or any number of [`line`].
+/// The reports of a file: one of [`pretty`], a [`list`], or any number of [`line()`].
 ///
 /// # Errors
 /// When it is anything else.

@@ -1,6 +1,6 @@
 //! A report as one page to read, print and send: no script, nothing that is loaded from elsewhere.
 //!
-//! [`element`] escapes whatever is put in; the page forbids scripts and loads besides, by a policy of its own. What a colour
+//! `element` escapes whatever is put in; the page forbids scripts and loads besides, by a policy of its own. What a colour
 //! says, a word says too.
 
 mod chain;
