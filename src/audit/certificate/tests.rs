@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use super::*;
-use base64::Engine as _;
 use proptest::prelude::*;
 
 /// Self-signed by OpenSSL: P-256, a SAN of each kind, EKU, OCSP, CRL, must-staple.
