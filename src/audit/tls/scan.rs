@@ -11,7 +11,7 @@
 //!  4. the suites of older versions, if the budget still allows
 //!  5. two suites the other way round
 //!
-//! [`conclude`](super::conclude) turns what was seen into facts.
+//! `conclude` turns what was seen into facts.
 //!
 //! "No" is concluded only from a server that said so or closed. Silence, garbage and a connection that was not made
 //! leave a question open.
