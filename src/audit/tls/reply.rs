@@ -18,6 +18,23 @@ const RETRY: [u8; 32] = [
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
+/// The alerts that a first flight may end in (RFC 8446 §6.2, RFC 7507 §4).
+const ALERTS: [(u8, &str); 13] = [
+    (10, "unexpected_message"),
+    (40, "handshake_failure"),
+    (47, "illegal_parameter"),
+    (49, "access_denied"),
+    (50, "decode_error"),
+    (70, "protocol_version"),
+    (71, "insufficient_security"),
+    (80, "internal_error"),
+    (86, "inappropriate_fallback"),
+    (109, "missing_extension"),
+    (112, "unrecognized_name"),
+    (116, "certificate_required"),
+    (120, "no_application_protocol"),
+];
+
 /// What came back to one hello.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -94,7 +111,10 @@ impl End {
     pub fn words(&self) -> String {
         match self {
             End::Complete => "it answered".to_owned(),
-            End::Alert(number) => format!("it sent the alert {number}"),
+            End::Alert(number) => match ALERTS.iter().find(|(known, _)| known == number) {
+                Some((_, name)) => format!("it sent the alert {name}"),
+                None => format!("it sent the alert {number}"),
+            },
             End::Closed => "it closed the connection".to_owned(),
             End::Silent => "it did not answer in time".to_owned(),
             End::NotTls => "its answer is not TLS".to_owned(),

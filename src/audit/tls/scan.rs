@@ -11,7 +11,7 @@
 //!  4. the suites of older versions, if the budget still allows
 //!  5. two suites the other way round
 //!
-//! [`conclude`](super::conclude) turns what was seen into facts.
+//! `conclude` turns what was seen into facts.
 //!
 //! "No" is concluded only from a server that said so or closed. Silence, garbage and a connection that was not made
 //! leave a question open.
@@ -30,6 +30,8 @@ const RESERVE: u32 = 1;
 
 /// RFC 5246 §7.2.
 const PROTOCOL_VERSION: u8 = 70;
+/// RFC 6066 §3.
+const UNRECOGNIZED_NAME: u8 = 112;
 
 const OLDER: [Version; 4] = [Version::Tls12, Version::Tls11, Version::Tls10, Version::Ssl3];
 
@@ -290,6 +292,8 @@ impl Seen {
                 (Tested::Known(true), next)
             }
             (Some(_), _) | (None, End::Alert(PROTOCOL_VERSION)) => (Tested::Known(false), None),
+            // it refuses the name, which says nothing of the version
+            (None, end @ End::Alert(UNRECOGNIZED_NAME)) => (Tested::Unknown(end.words()), None),
             (None, end) if end.is_refusal() => {
                 let next = match version {
                     Version::Tls13 if share => None,
