@@ -45,6 +45,15 @@ impl Line {
         self.tell_level();
     }
 
+    /// Somebody interferes with a call's ZRTP, which is not fooled. The engine says each such thing once.
+    pub(super) fn tell_warning(&mut self, number: CallNumber, sentence: &'static str) {
+        tracing::warn!(call = %number, "{sentence}");
+        if let Some(call) = self.calls.get(&number) {
+            let text = format!("⚠ {}: {sentence}.", call.participant);
+            self.say(text);
+        }
+    }
+
     /// Whether what was learnt of the phone will be there next time.
     pub(super) fn check_memory(&mut self, now: Instant) {
         let due = |call: &&mut PhoneCall| call.memory_due.is_some_and(|at| at <= now);

@@ -566,3 +566,37 @@ fn an_sdes_call_is_said_to_be_heard_by_the_provider_and_lowers_the_room() {
     assert!(said.contains("weakest phone in this group is now"), "{said}");
     assert_eq!(world.line.room_level(), Some(MediaLevel::Srtp));
 }
+
+/// A GoClear (RFC 6189 §5.11) as anybody on the way can make one.
+fn go_clear(sequence: u8) -> Vec<u8> {
+    let mut packet =
+        [&[0x10, 0, 0, sequence][..], b"ZRTP", &[0, 0, 0, 77], &[0x50, 0x5a, 0, 5], b"GoClear ", &[0; 8]].concat();
+    let crc = packet.iter().fold(!0u32, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+    });
+    packet.extend((!crc).to_le_bytes());
+    packet
+}
+
+#[test]
+fn who_interferes_with_an_exchange_is_told_of_once_and_nothing_else_comes_of_it() {
+    let mut world = World::new();
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.said.clear();
+    let mut stranger = Handset::of_device(8, Zid([4; 12]), 78);
+    stranger.engine.start(world.now);
+    world.zrtp(&mut stranger, SECOND, |_| true);
+    for sequence in 1..4 {
+        world.room(RoomEvent::Zrtp { call: CallNumber(1), from: PHONE, packet: go_clear(sequence) });
+    }
+    let said = world.all_said();
+    let lines: Vec<&str> = said.lines().collect();
+    let [other, clear] = lines[..] else { panic!("{lines:#?}") };
+    assert!(other.starts_with("⚠ ☎ Alice #1: a Hello came that the phone did not announce"), "{other}");
+    assert!(
+        clear.starts_with("⚠ ☎ Alice #1: somebody asked in the phone's name to go on without encryption"),
+        "{clear}"
+    );
+    assert_eq!((world.secured().unwrap(), world.bye(dialog), world.states()), (secured, None, vec!["talking"]));
+}

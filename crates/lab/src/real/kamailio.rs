@@ -26,6 +26,8 @@ pub enum Attack {
     StripCrypto,
     /// It also turns RTP/SAVP into RTP/AVP, so that the offer looks like one of a phone without encryption.
     StripCryptoAndProfile,
+    /// It removes every `a=zrtp-hash`, so that an offer of ZRTP looks like one without encryption.
+    StripZrtpHash,
 }
 
 /// How to start a Kamailio.
@@ -108,15 +110,19 @@ fn configuration(directory: &Path, address: SocketAddr, config: &KamailioConfig<
         .collect();
     let profile = match config.attack {
         Attack::StripCryptoAndProfile => "        replace_body_all(\"RTP/SAVP\", \"RTP/AVP\");\n",
-        Attack::None | Attack::StripCrypto => "",
+        Attack::None | Attack::StripCrypto | Attack::StripZrtpHash => "",
+    };
+    let strip = |attribute: &str| {
+        format!(
+            "    if (is_method(\"INVITE\") && has_body(\"application/sdp\")) {{\n        \
+             replace_body_all(\"a={attribute}:[^\\r\\n]*\\r\\n\", \"\");\n{profile}        \
+             xlog(\"L_NOTICE\", \"attack: {attribute} stripped\\n\");\n    }}"
+        )
     };
     let attack = match config.attack {
         Attack::None => String::new(),
-        Attack::StripCrypto | Attack::StripCryptoAndProfile => format!(
-            "    if (is_method(\"INVITE\") && has_body(\"application/sdp\")) {{\n        \
-             replace_body_all(\"a=crypto:[^\\r\\n]*\\r\\n\", \"\");\n{profile}        \
-             xlog(\"L_NOTICE\", \"attack: crypto stripped\\n\");\n    }}"
-        ),
+        Attack::StripCrypto | Attack::StripCryptoAndProfile => strip("crypto"),
+        Attack::StripZrtpHash => strip("zrtp-hash"),
     };
     let algorithm = match config.digest {
         Digest::Md5 => "MD5",

@@ -93,6 +93,7 @@ pub struct LinphoneConfig<'a> {
 pub struct Linphone {
     program: Program,
     user: String,
+    directory: PathBuf,
     log: PathBuf,
     seen: usize,
 }
@@ -131,6 +132,9 @@ impl Linphone {
         let file = directory.join("linphonerc");
         std::fs::write(&file, configuration(config)?).context(file.display())?;
         let log = directory.join("debug.log");
+        for old in [&log, &directory.join("linphonec.log")] {
+            let _ = std::fs::remove_file(old); // of one that was here before
+        }
         // a phone has a processor of its own: on a busy machine its jitter buffer must not be what a test measures
         let mut command = net.command("nice")?;
         command.args(["-n", "-10"]).arg(require("linphonec")?);
@@ -141,7 +145,7 @@ impl Linphone {
         let mut program = Program::start("linphonec", &mut command, &directory.join("linphonec.log"))?;
         program.type_line("soundcard use files")?;
         program.wait_for_output("Using wav files instead of soundcard", Duration::from_secs(20))?;
-        Ok(Self { program, user: config.user.to_owned(), log, seen: 0 })
+        Ok(Self { program, user: config.user.to_owned(), directory: directory.to_owned(), log, seen: 0 })
     }
 
     /// Waits until the registrar has accepted it.
@@ -228,6 +232,26 @@ impl Linphone {
         let output = self.program.output();
         let (_, rest) = output.rsplit_once("auth token is ")?;
         rest.split(['.', '\n']).next().map(|token| token.trim().to_owned())
+    }
+
+    /// Its user has compared the code: equal.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    pub fn set_verified(&mut self) -> Result<()> {
+        self.program.type_line("zrtp-set-verified")
+    }
+
+    /// Whether its last ZRTP call began as that of a peer that was verified before, as it writes down.
+    pub fn was_verified(&self) -> Option<bool> {
+        let log = self.log();
+        let (_, rest) = log.rsplit_once("previously verified ")?;
+        Some(rest.starts_with("yes"))
+    }
+
+    /// The file in which it remembers itself (its ZID) and its ZRTP peers.
+    pub fn memory(&self) -> PathBuf {
+        self.directory.join(".local/share/linphone/zrtp-secrets.db")
     }
 
     /// Its debug log: all SIP messages, states and statistics.

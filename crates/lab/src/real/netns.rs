@@ -3,7 +3,7 @@
 //! Addresses are of 198.18.0.0/15, which RFC 2544 reserves for tests. The default route inside leads nowhere (nobody
 //! answers ARP on the pair for foreign addresses), so programs believe in a network but no packet leaves the machine.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Command;
@@ -120,6 +120,15 @@ impl Netns {
     /// When none is in force.
     pub fn drop_nothing(&self) -> Result<()> {
         self.nft("delete table inet lab")
+    }
+
+    /// Breaks every TCP connection from inside to this address, as a reset on the way does.
+    ///
+    /// # Errors
+    /// Without the kernel's help.
+    pub fn cut_tcp_to(&self, to: SocketAddr) -> Result<()> {
+        let (host, port) = (to.ip().to_string(), format!(":{}", to.port()));
+        run(self.command("ss")?.args(["-K", "-n", "-t", "dst", &host, "dport", "=", &port])).map(drop)
     }
 
     fn nft(&self, commands: &str) -> Result<()> {

@@ -1,0 +1,300 @@
+//! A call whose code people can check, and a gateway that remembers: with a real Linphone that speaks ZRTP.
+//!
+//! The group is on a real Galène when `GALENE_BIN` names one, else on the laboratory's group server; what needs
+//! Galène's own page is `#[ignore]`d and runs with `--include-ignored`, and so is what measures time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and tell its figures"
+)]
+
+mod real;
+
+use std::fs;
+use std::time::Duration;
+
+use galene_sips_lab::group_peer::GroupPeer;
+use galene_sips_lab::real::capture::Capture;
+use galene_sips_lab::real::galene::OPERATOR;
+use galene_sips_lab::real::gateway::{ACCOUNT, GatewaySettings};
+use galene_sips_lab::real::kamailio::{Attack, Digest};
+use galene_sips_lab::real::linphone::{CallState, Linphone};
+use galene_sips_lab::real::meeting::Meeting;
+use galene_sips_lab::real::program::wait_until;
+use galene_sips_lab::real::rig::{PhoneSettings, Rig};
+use real::{
+    SOON, Scene, all_is_encrypted, call, gateways_rtp, nothing_is_sent_before_zrtp_is_done, phone_in_the_group, tone,
+};
+use serde_json::{Value, json};
+
+const ROBOT: &str = "Phone gateway";
+const ZRTP: PhoneSettings = PhoneSettings::ZRTP;
+/// The ports that Linphone takes for its sound.
+const PHONE_PORTS: std::ops::RangeInclusive<u16> = 10_000..=19_998;
+
+fn account(lines: &str) -> GatewaySettings<'_> {
+    GatewaySettings { account: lines, ..GatewaySettings::USUAL }
+}
+
+/// A registered phone that speaks.
+fn phone(rig: &Rig, user: &str, settings: PhoneSettings) -> Linphone {
+    let mut phone = rig.phone(user, settings).unwrap();
+    phone.play(&rig.wav("440", &tone(440.0)).unwrap()).unwrap();
+    phone
+}
+
+/// The gateway's lines that this participant has got, without the history.
+fn told(peer: &GroupPeer) -> Vec<String> {
+    let chats = peer.chats().into_iter();
+    chats.filter(|chat| chat.live && chat.username.as_deref() == Some(ROBOT)).map(|chat| chat.text).collect()
+}
+
+/// Waits for a line of the gateway, after the first `seen`, that has all these words.
+fn wait_told(peer: &GroupPeer, seen: usize, words: &[&str]) -> String {
+    let found = wait_until(&format!("a line with {words:?}"), SOON, || {
+        Ok(told(peer).into_iter().skip(seen).find(|line| words.iter().all(|word| line.contains(word))))
+    });
+    found.unwrap_or_else(|failure| panic!("{failure}\n{:#?}", told(peer)))
+}
+
+/// He writes this, and the gateway answers everybody with all these words.
+fn answered(author: &GroupPeer, line: &str, words: &[&str]) -> String {
+    let seen = told(author).len();
+    author.chat(line);
+    wait_told(author, seen, words)
+}
+
+/// What is remembered: caller's ZID and whether it is verified.
+fn remembered(scene: &Scene) -> Vec<(String, bool)> {
+    let answer = scene.gateway.json("peers").unwrap();
+    let peers = answer["peers"].as_array().unwrap().iter();
+    peers.map(|peer| (peer["zid"].as_str().unwrap().to_owned(), peer["verified"] == true)).collect()
+}
+
+/// Nobody's word has counted.
+fn nothing_is_verified(scene: &Scene) {
+    let media = &scene.the_call()["media"];
+    assert_eq!((&media["level"], &media["sas_verified"]), (&json!("zrtp"), &json!(false)), "{media}");
+    assert!(remembered(scene).iter().all(|(_, verified)| !verified));
+}
+
+/// The media of a call as `calls --json` shows them, in short.
+fn in_short(call: &Value) -> (&str, bool, bool, bool) {
+    let (media, is) = (&call["media"], |key: &str| call["media"][key] == true);
+    (media["level"].as_str().unwrap(), is("sas_verified"), is("cache_mismatch"), is("new_device"))
+}
+
+const UNVERIFIED: (&str, bool, bool, bool) = ("zrtp", false, false, false);
+const VERIFIED: (&str, bool, bool, bool) = ("zrtp-verified", true, false, false);
+
+/// The phone calls; gives the call as it is when it is secure.
+fn secure(scene: &Scene, phone: &mut Linphone) -> Value {
+    phone.call(&format!("sip:{ACCOUNT}")).unwrap();
+    phone.wait_call(CallState::StreamsRunning, SOON).unwrap();
+    let shown = scene.secure_call();
+    wait_until("the phone's code", SOON, || {
+        Ok((phone.sas().as_deref() == shown["media"]["sas"].as_str()).then_some(()))
+    })
+    .unwrap_or_else(|failure| panic!("{failure}: {:?} and {}", phone.sas(), shown["media"]["sas"]));
+    shown
+}
+
+fn hang_up(scene: &Scene, phone: &mut Linphone) {
+    phone.terminate().unwrap();
+    phone.wait_call(CallState::End, SOON).unwrap();
+    scene.wait_no_call();
+}
+
+/// The robot loses its connection, comes back, and has read the history when it answers.
+fn robot_comes_back(rig: &Rig, scene: &Scene, peer: &GroupPeer) -> String {
+    let back = |scene: &Scene| scene.gateway.log().matches("back in the group").count();
+    let before = back(scene);
+    rig.net().cut_tcp_to(scene.meeting.address()).unwrap();
+    wait_until("the robot and the phone are back", SOON, || Ok((back(scene) >= before + 2).then_some(()))).unwrap();
+    answered(peer, "!sas", &["code "])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_s_word_counts_when_it_is_said_and_is_remembered_and_nothing_else_does() {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::None);
+    let (guest, operator) =
+        (scene.meeting.join("guest").await.unwrap(), scene.meeting.join_as_operator().await.unwrap());
+    let mut phone = phone(&rig, "alice", ZRTP);
+
+    // too early: for the history that the robot gets when it joins, and for a call that is not secure yet
+    operator.chat("!sas 1 ok");
+    rig.net().drop_udp_from(PHONE_PORTS).unwrap();
+    let capture = call(&rig, &mut phone);
+    wait_until("the call is answered", SOON, || Ok((scene.the_call()["state"] == "securing").then_some(()))).unwrap();
+    answered(&operator, "!sas 1 ok", &["Nothing changed", "no code"]);
+    rig.net().drop_nothing().unwrap();
+    let shown = scene.secure_call();
+    let code = shown["media"]["sas"].as_str().unwrap().to_owned();
+    let line = wait_told(&guest, 0, &["you say"]);
+    assert!(line.contains(&format!("Code {code}: you say \"{}\"", &code[..2])), "{line}");
+    wait_until("the phone's code", SOON, || Ok((phone.sas().as_deref() == Some(&*code)).then_some(()))).unwrap();
+    nothing_is_verified(&scene);
+
+    // who is no operator, also when he says that he is one
+    answered(&guest, "!sas 1 ok", &["Only an operator"]);
+    guest.raw(json!({
+        "type": "chat", "source": guest.id(), "username": "guest", "privileged": true, "value": "!sas 1 bad",
+    }));
+    guest.chat_to(ROBOT, "!sas 1 ok");
+    wait_until("two answers, one in private", SOON, || {
+        Ok((told(&guest).iter().filter(|line| line.starts_with("Only an operator")).count() == 3).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(told(&operator).iter().filter(|line| line.starts_with("Only an operator")).count(), 2);
+    nothing_is_verified(&scene);
+
+    // what was said before: to who comes later, and to the robot itself
+    let later = scene.meeting.join("later").await.unwrap();
+    let said = || later.chats().iter().any(|chat| !chat.live && chat.text == "!sas 1 ok");
+    wait_until("the history", SOON, || Ok(said().then_some(()))).unwrap();
+    let codes = robot_comes_back(&rig, &scene, &guest);
+    assert!(codes.contains("not compared yet"), "{codes}");
+    nothing_is_verified(&scene);
+
+    answered(&operator, "!sas 1 ok", &["is verified by op"]);
+    assert_eq!(in_short(&scene.the_call()), VERIFIED);
+    let status = scene.gateway.json("status").unwrap();
+    assert_eq!(status["accounts"][0]["level"], "zrtp-verified", "{status}");
+    phone.set_verified().unwrap();
+    hang_up(&scene, &mut phone);
+    let packets = capture.stop().unwrap();
+    all_is_encrypted(&packets);
+    nothing_is_sent_before_zrtp_is_done(&rig, &packets);
+
+    // another life of the gateway, and the same phone
+    let scene = scene.restart(&rig, GatewaySettings::USUAL, &[&phone]);
+    assert_eq!(phone.was_verified(), Some(false));
+    assert_eq!(in_short(&secure(&scene, &mut phone)), VERIFIED);
+    wait_told(&guest, 0, &["verified by op in call #1", "no need to compare"]);
+    assert_eq!(phone.was_verified(), Some(true));
+    hang_up(&scene, &mut phone);
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_code_is_forgotten_alone_and_a_phone_without_its_memory_is_told_from_an_unknown_one() {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::None);
+    let operator = scene.meeting.join_as_operator().await.unwrap();
+    let mut alice = phone(&rig, "alice", ZRTP);
+    assert_eq!(in_short(&secure(&scene, &mut alice)), UNVERIFIED);
+    answered(&operator, "!sas 1 ok", &["is verified by op"]);
+    alice.set_verified().unwrap();
+    hang_up(&scene, &mut alice);
+    let memory = alice.memory();
+    let old = rig.file("old-memory");
+    fs::copy(&memory, &old).unwrap();
+    assert_eq!(in_short(&secure(&scene, &mut alice)), VERIFIED);
+
+    let seen = told(&operator).len();
+    operator.chat("!sas 2 bad");
+    alice.wait_call(CallState::End, SOON).unwrap();
+    let reason = alice.messages().iter().rev().find_map(|message| {
+        let is_theirs = !message.sent && message.text.starts_with("BYE ");
+        message.header("Reason").filter(|_| is_theirs).map(str::to_owned)
+    });
+    assert!(reason.as_deref().is_some_and(|reason| reason.contains("not the same on both sides")), "{reason:?}");
+    wait_told(&operator, seen, &["was ended by op", "The secret of this call is forgotten"]);
+    scene.wait_no_call();
+    let [(_, verified)] = remembered(&scene)[..] else { panic!("{:?}", remembered(&scene)) };
+    assert!(!verified, "known, and not verified any more");
+
+    // the phone has the bad call's secret and the one before, by which the two still recognise each other
+    assert_eq!(in_short(&secure(&scene, &mut alice)), UNVERIFIED);
+    assert!(told(&operator).iter().all(|line| !line.contains("SOMEBODY") && !line.contains("unknown device")));
+    hang_up(&scene, &mut alice);
+    assert_eq!(in_short(&secure(&scene, &mut alice)), UNVERIFIED);
+    hang_up(&scene, &mut alice);
+
+    // a phone that got its old self back has none of the secrets that we remember
+    alice.quit();
+    fs::copy(&old, &memory).unwrap();
+    let mut alice = phone(&rig, "alice", ZRTP);
+    assert_eq!(in_short(&secure(&scene, &mut alice)), ("zrtp", false, true, false));
+    wait_told(&operator, 0, &["does not have the secret of its earlier calls", "SOMEBODY IS LISTENING IN BETWEEN"]);
+    assert!(told(&operator).iter().all(|line| !line.contains("unknown device")));
+    hang_up(&scene, &mut alice);
+
+    // one that lost all its memory is another phone
+    alice.quit();
+    fs::remove_file(&memory).unwrap();
+    let mut alice = phone(&rig, "alice", ZRTP);
+    assert_eq!(in_short(&secure(&scene, &mut alice)), ("zrtp", false, false, true));
+    wait_told(&operator, 0, &["known caller, unknown device"]);
+    assert_eq!(told(&operator).iter().filter(|line| line.contains("SOMEBODY")).count(), 1, "only once, before");
+    assert_eq!(remembered(&scene).len(), 2);
+    hang_up(&scene, &mut alice);
+    scene.gateway.stop_and_search_log(&[&alice]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_verified_phones_may_come_another_gets_a_bye_with_the_step_and_hears_nothing() {
+    let rig = Rig::new().unwrap();
+    let enrolling = account("media_minimum = \"zrtp\"\n");
+    let meeting = Meeting::start(&rig).await.unwrap();
+    let scene = Scene::start_with(&rig, meeting, Digest::Sha256, Attack::None, enrolling);
+    let operator = scene.meeting.join_as_operator().await.unwrap();
+    let (mut alice, mut bob) = (phone(&rig, "alice", ZRTP), phone(&rig, "bob", ZRTP));
+    secure(&scene, &mut alice);
+    answered(&operator, "!sas 1 ok", &["is verified by op"]);
+    alice.set_verified().unwrap();
+    hang_up(&scene, &mut alice);
+
+    let scene = scene.restart(&rig, account("media_minimum = \"zrtp-verified\"\n"), &[&alice]);
+    let capture = Capture::start(rig.net(), &rig.file("refused.pcap")).unwrap();
+    let before = told(&operator).len();
+    bob.call(&format!("sip:{ACCOUNT}")).unwrap();
+    bob.wait_call(CallState::End, SOON).unwrap();
+    let bye = bob.messages().into_iter().rfind(|message| !message.sent && message.text.starts_with("BYE ")).unwrap();
+    let reason = bye.header("Reason").unwrap();
+    assert!(reason.contains("compared in an earlier call") && reason.contains("Enrol the phone"), "{reason}");
+    scene.wait_no_call();
+    let packets = capture.stop().unwrap();
+    assert!(packets.iter().any(|packet| packet.zrtp() == Some("Confirm2")), "they agreed on keys");
+    assert_eq!(gateways_rtp(&rig, &packets).count(), 0, "RTP packets from the gateway");
+    assert!(told(&operator).iter().skip(before).all(|line| !line.contains("Code")), "no code of it to compare");
+
+    let capture = Capture::start(rig.net(), &rig.file("enrolled.pcap")).unwrap();
+    assert_eq!(in_short(&secure(&scene, &mut alice)), VERIFIED);
+    let name = phone_in_the_group(&operator);
+    assert!(operator.wait_until_heard(&name, SOON).await, "{name} is not heard");
+    hang_up(&scene, &mut alice);
+    nothing_is_sent_before_zrtp_is_done(&rig, &capture.stop().unwrap());
+    scene.gateway.stop_and_search_log(&[&alice, &bob]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_may_not_write_says_so_where_an_administrator_looks_and_is_as_strict_as_ever() {
+    let rig = Rig::new().unwrap();
+    let meeting = Meeting::start_with(&rig, &["present"]).await.unwrap();
+    let settings = account("media_minimum = \"zrtp\"\n");
+    let scene = Scene::start_with(&rig, meeting, Digest::Sha256, Attack::None, settings);
+    let guest = scene.meeting.join("guest").await.unwrap();
+    let (mut alice, mut bob) = (phone(&rig, "alice", ZRTP), phone(&rig, "bob", PhoneSettings::SRTP));
+    let shown = secure(&scene, &mut alice);
+    assert_eq!(shown["galene"]["may_write"], false, "{shown}");
+    let text = scene.gateway.ask(&["calls"]).unwrap();
+    assert!(text.contains("WARNING: the group does not let the gateway write"), "{text}");
+    let back = scene.gateway.log().matches("back in the group").count();
+    rig.net().cut_tcp_to(scene.meeting.address()).unwrap();
+    wait_until("the robot and the phone are back", SOON, || {
+        Ok((scene.gateway.log().matches("back in the group").count() >= back + 2).then_some(()))
+    })
+    .unwrap();
+    bob.call(&format!("sip:{ACCOUNT}")).unwrap();
+    bob.wait_call(CallState::Error, SOON).unwrap();
+    assert_eq!(bob.invite_outcomes(), [488]);
+    hang_up(&scene, &mut alice);
+    assert_eq!(told(&guest), [""; 0]);
+    let warned = scene.gateway.log().matches("the group does not let the gateway write").count();
+    assert_eq!(warned, 1, "once, and not at each rejoin");
+    scene.gateway.stop_and_search_log(&[&alice]).unwrap();
+}
