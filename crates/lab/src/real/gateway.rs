@@ -70,6 +70,11 @@ impl Gateway {
         Ok(Self { program, binary: binary.to_owned(), config })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     /// Everything that it has printed and logged.
     pub fn log(&self) -> String {
         self.program.output()

@@ -251,7 +251,7 @@ impl Linphone {
 
     /// The file in which it remembers itself (its ZID) and its ZRTP peers.
     pub fn memory(&self) -> PathBuf {
-        self.directory.join(".local/share/linphone/zrtp-secrets.db")
+        self.directory.join(".linphone-zidcache")
     }
 
     /// Its debug log: all SIP messages, states and statistics.

@@ -122,13 +122,23 @@ impl Netns {
         self.nft("delete table inet lab")
     }
 
-    /// Breaks every TCP connection from inside to this address, as a reset on the way does.
+    /// Breaks every TCP connection of this process inside to this address, as a reset on the way does.
     ///
     /// # Errors
-    /// Without the kernel's help.
-    pub fn cut_tcp_to(&self, to: SocketAddr) -> Result<()> {
-        let (host, port) = (to.ip().to_string(), format!(":{}", to.port()));
-        run(self.command("ss")?.args(["-K", "-n", "-t", "dst", &host, "dport", "=", &port])).map(drop)
+    /// When it has none.
+    pub fn cut_tcp(&self, process: u32, to: SocketAddr) -> Result<()> {
+        let (host, port, owner) = (to.ip().to_string(), format!(":{}", to.port()), format!("pid={process},"));
+        let towards = ["-H", "-n", "-t", "-p", "dst", &host, "dport", "=", &port];
+        let connections = run(self.command("ss")?.args(towards))?;
+        let owned = connections.lines().filter(|line| line.contains(&owner));
+        let ports: Vec<&str> = owned.filter_map(|line| line.split_whitespace().nth(3)?.rsplit(':').next()).collect();
+        if ports.is_empty() {
+            return Err(Failure::new(format!("process {process} has no connection to {to}:\n{connections}")));
+        }
+        for port in ports {
+            run(self.command("ss")?.args(["-K", "-n", "-t", "sport", "=", &format!(":{port}")]))?;
+        }
+        Ok(())
     }
 
     fn nft(&self, commands: &str) -> Result<()> {
