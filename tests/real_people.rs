@@ -16,12 +16,12 @@ use std::fs;
 use std::time::Duration;
 
 use galene_sips_lab::group_peer::GroupPeer;
-use galene_sips_lab::real::capture::Capture;
+use galene_sips_lab::real::capture::{Capture, UdpPacket};
 use galene_sips_lab::real::chromium::Chromium;
 use galene_sips_lab::real::galene::OPERATOR;
-use galene_sips_lab::real::gateway::{ACCOUNT, GatewaySettings};
+use galene_sips_lab::real::gateway::{ACCOUNT, GatewaySettings, MEDIA_PORTS};
 use galene_sips_lab::real::kamailio::{Attack, Digest};
-use galene_sips_lab::real::linphone::{CallState, Linphone};
+use galene_sips_lab::real::linphone::{CallState, Linphone, SipMessage};
 use galene_sips_lab::real::meeting::Meeting;
 use galene_sips_lab::real::program::wait_until;
 use galene_sips_lab::real::rig::{PhoneSettings, Rig};
@@ -362,4 +362,71 @@ async fn a_gateway_that_may_not_write_says_so_where_an_administrator_looks_and_i
     let warned = scene.gateway.log().matches("the group does not let the gateway write").count();
     assert_eq!(warned, 1, "once, and not at each rejoin");
     scene.gateway.stop_and_search_log(&[&alice]).unwrap();
+}
+
+/// What lies between these two times of day.
+fn between(from: Duration, to: Duration) -> Duration {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let wait = to + DAY - from;
+    if wait >= DAY { wait - DAY } else { wait }
+}
+
+/// INVITE → 200, 200 → secure and INVITE → secure of each call of a phone, as its own log has them; the INVITE is the
+/// one with credentials, which reaches the gateway.
+fn set_ups(phone: &Linphone) -> Vec<[Duration; 3]> {
+    let messages = phone.messages();
+    let is_initial = |text: &str| text.starts_with("INVITE ") && text.contains("\nProxy-Authorization:");
+    let invites = messages.iter().filter(|message| message.sent && is_initial(&message.text));
+    let answer_to = |invite: &SipMessage| {
+        let is_ok = |text: &str| text.starts_with("SIP/2.0 200 ");
+        let keys = ["Call-ID", "CSeq"].map(|name| invite.header(name).map(str::to_owned));
+        let theirs = messages.iter().filter(|message| !message.sent && is_ok(&message.text));
+        theirs.clone().find(|message| ["Call-ID", "CSeq"].map(|name| message.header(name).map(str::to_owned)) == keys)
+    };
+    let pairs = invites.filter_map(|invite| Some((invite.time, answer_to(invite)?.time)));
+    let steps = |((invite, ok), secure): ((Duration, Duration), Duration)| {
+        [between(invite, ok), between(ok, secure), between(invite, secure)]
+    };
+    pairs.zip(phone.secured_at()).map(steps).collect()
+}
+
+/// The messages of one exchange, since the first.
+fn print_exchange(packets: &[UdpPacket]) {
+    let messages = packets.iter().filter_map(|packet| Some((packet, packet.zrtp()?)));
+    let start = messages.clone().map(|(packet, _)| packet.time).min().unwrap();
+    for (packet, kind) in messages {
+        let from = if MEDIA_PORTS.contains(&packet.from.port()) { "gateway" } else { "phone" };
+        println!("{:>6.1} ms {from}: {kind}", (packet.time - start).as_secs_f64() * 1000.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, with nothing else running"]
+async fn measured_the_time_until_a_call_is_secure() {
+    const CALLS: usize = 50;
+    let rig = Rig::new().unwrap();
+    let meeting = Meeting::start(&rig).await.unwrap();
+    let settings = GatewaySettings { log: "info", ..GatewaySettings::USUAL };
+    let scene = Scene::start_with(&rig, meeting, Digest::Sha256, Attack::None, settings);
+    let _guest = scene.meeting.join("guest").await.unwrap();
+    let mut phone = phone(&rig, "alice", ZRTP);
+    for _ in 0..CALLS {
+        secure(&scene, &mut phone);
+        hang_up(&scene, &mut phone);
+    }
+    let capture = Capture::start(rig.net(), &rig.file("exchange.pcap")).unwrap();
+    secure(&scene, &mut phone);
+    print_exchange(&capture.stop().unwrap());
+    let set_ups = set_ups(&phone);
+    assert_eq!(set_ups.len(), CALLS + 1);
+    println!(
+        "the first call, into a group where the gateway is not: INVITE to secure {} ms",
+        set_ups[0][2].as_millis()
+    );
+    for (step, what) in ["INVITE to 200", "200 to secure", "INVITE to secure"].into_iter().enumerate() {
+        let mut times: Vec<Duration> = set_ups[1..].iter().map(|times| times[step]).collect();
+        times.sort();
+        let (median, p95) = (times[CALLS / 2], times[CALLS * 95 / 100]);
+        println!("{what}: median {} ms, 95 % within {} ms", median.as_millis(), p95.as_millis());
+    }
 }

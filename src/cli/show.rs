@@ -223,6 +223,8 @@ mod tests {
         assert!(shown.contains("code aohi, compared") && shown.matches("WARNING").count() == 2, "{shown}");
         call.media = Media { level: "none".to_owned(), ..call.media };
         assert!(super::call(&call).contains("not secure yet"));
+        call.galene.may_write = Some(false);
+        assert!(super::call(&call).contains("WARNING: the group does not let the gateway write"));
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Linphone {
 /// A SIP message, as the phone's log has it.
 #[derive(Clone, Debug)]
 pub struct SipMessage {
+    /// The time of day.
+    pub time: Duration,
     /// Whether the phone sent it.
     pub sent: bool,
     /// The whole message, with bare line feeds.
@@ -249,6 +251,11 @@ impl Linphone {
         Some(rest.starts_with("yes"))
     }
 
+    /// The times of day at which its ZRTP calls became secure.
+    pub fn secured_at(&self) -> Vec<Duration> {
+        self.log().lines().filter(|line| line.contains("ZRTP secrets on:")).map(time_of).collect()
+    }
+
     /// The file in which it remembers itself (its ZID) and its ZRTP peers.
     pub fn memory(&self) -> PathBuf {
         self.directory.join(".linphone-zidcache")
@@ -266,7 +273,7 @@ impl Linphone {
         for line in self.log().lines() {
             let sent = line.contains(": message sent to [");
             if sent || (line.contains(": received [") && line.contains("] new bytes from [")) {
-                messages.push(SipMessage { sent, text: String::new() });
+                messages.push(SipMessage { time: time_of(line), sent, text: String::new() });
                 inside = true;
             } else if line.contains(" belle-sip-") || line.contains(" liblinphone-") || line.contains(" mediastreamer-")
             {
@@ -313,6 +320,14 @@ impl Linphone {
         let what = format!("{}: {text:?} in {}", self.user, self.log.display());
         wait_until(&what, within, || Ok(self.log().contains(text).then_some(())))
     }
+}
+
+/// The time of day that begins a line of the log: `2026-11-25 04:30:50:104 …`.
+fn time_of(line: &str) -> Duration {
+    let clock = line.split(' ').nth(1).unwrap_or_default();
+    let mut parts = clock.split(':').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    Duration::from_millis(((part() * 60 + part()) * 60 + part()) * 1000 + part())
 }
 
 fn configuration(config: &LinphoneConfig<'_>) -> Result<String> {
