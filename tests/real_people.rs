@@ -364,6 +364,25 @@ async fn a_gateway_that_may_not_write_says_so_where_an_administrator_looks_and_i
     scene.gateway.stop_and_search_log(&[&alice]).unwrap();
 }
 
+/// A provider that takes ZRTP away while nobody looks, when the phone holds the call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_strips_the_zrtp_hash_of_a_later_offer_changes_nothing_of_a_secure_call() {
+    let rig = Rig::new().unwrap();
+    let scene = Scene::start(&rig, Meeting::start(&rig).await.unwrap(), Attack::StripZrtpHashLater);
+    let mut phone = phone(&rig, "alice", ZRTP);
+    let capture = Capture::start(rig.net(), &rig.file("call.pcap")).unwrap();
+    let media = secure(&scene, &mut phone)["media"].clone();
+    phone.pause().unwrap();
+    let refused = || Ok(phone.invite_outcomes().contains(&488).then_some(()));
+    wait_until("the offer without ZRTP is refused", SOON, refused).unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await; // enough sound to judge it
+    let after = scene.the_call();
+    assert_eq!((&after["media"], &after["state"]), (&media, &json!("talking")), "Linphone has fallen silent, not we");
+    hang_up(&scene, &mut phone);
+    all_is_encrypted(&capture.stop().unwrap());
+    scene.gateway.stop_and_search_log(&[&phone]).unwrap();
+}
+
 /// What lies between these two times of day.
 fn between(from: Duration, to: Duration) -> Duration {
     const DAY: Duration = Duration::from_secs(24 * 3600);

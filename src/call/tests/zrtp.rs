@@ -435,6 +435,20 @@ fn a_late_offer_under_zrtp_is_one_of_zrtp() {
 }
 
 #[test]
+fn a_late_offer_of_zrtp_is_not_answered_with_less() {
+    let key = "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    for less in [sdp("RTP/AVP", "96 0", &[]), sdp("RTP/AVP", "96 0", &[key]), sdp("RTP/SAVP", "96 0", &[key])] {
+        let mut world = with_minimum(MediaLevel::Zrtp);
+        let dialog = world.call_with(None);
+        world.run(SECOND);
+        world.phone.ack(world.now, dialog, Some(Body::sdp(&less)));
+        world.settle();
+        assert!(world.bye(dialog).is_some(), "{less}");
+        assert!(!world.wanted().iter().any(|word| word.starts_with("join")), "no way to be heard: {less}");
+    }
+}
+
+#[test]
 fn real_phones_zrtp_offers_are_answered_with_zrtp() {
     for name in ["app-zrtp-ice-avpf-mux", "probe-avp-zrtp", "probe-avp-crypto-zrtp"] {
         let mut world = World::new();
