@@ -103,7 +103,7 @@ pub(crate) fn phone_in_the_group(peer: &GroupPeer) -> String {
     .unwrap()
 }
 
-/// Number of RTP packets of the gateway.
+/// The RTP packets of the gateway, in their order.
 pub(crate) fn gateways_rtp<'a>(rig: &Rig, packets: &'a [UdpPacket]) -> impl Iterator<Item = &'a UdpPacket> {
     let inside = rig.net().inside();
     packets.iter().filter(move |packet| {
@@ -126,7 +126,7 @@ fn of_the_gateway(streams: &BTreeMap<Stream, Looks>) -> impl Iterator<Item = Loo
 /// would be lost among the encrypted ones of [`all_is_encrypted`].
 pub(crate) fn nothing_is_sent_before_zrtp_is_done(rig: &Rig, packets: &[UdpPacket]) {
     let confirmed = packets.iter().filter(|packet| matches!(packet.zrtp(), Some("Confirm2" | "Conf2ACK")));
-    let first = gateways_rtp(rig, packets).next().expect("sound");
-    let confirmed = confirmed.map(|packet| packet.time).min().expect("the end of an exchange");
+    let first = gateways_rtp(rig, packets).next().unwrap();
+    let confirmed = confirmed.map(|packet| packet.time).min().unwrap();
     assert!(confirmed <= first.time, "RTP at {:?}, the keys were confirmed at {confirmed:?}", first.time);
 }

@@ -235,6 +235,23 @@ fn a_secure_call_is_not_weakened_and_gets_no_second_exchange() {
 }
 
 #[test]
+fn where_an_announcement_is_optional_a_later_offer_without_one_keeps_the_keys_and_the_code() {
+    let rules = Rules {
+        media_minimum: MediaLevel::Zrtp,
+        zrtp_hash: ZrtpHash::Optional,
+        ..Rules::strict("gateway@example.org")
+    };
+    let mut world = World::with_rules(rules);
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.wants.clear();
+    let answer = world.again(dialog, Method::INVITE, Some(&sdp("RTP/AVP", "96 0", &[])));
+    assert_eq!((answer.status, world.again(dialog, Method::INVITE, Some(&offer())).status), (200, 488));
+    assert_eq!((world.secured().unwrap(), world.states()), (secured, vec!["talking"]));
+    assert!(!world.wanted().iter().any(|word| word.starts_with("rekey") || word.starts_with("zrtp")));
+}
+
+#[test]
 fn an_sdes_call_does_not_turn_to_zrtp() {
     let (mut world, dialog) = World::talking();
     let handset = Handset::new(7, None);
