@@ -312,6 +312,7 @@ impl Line {
                 sip::Output::Event(event) => self.event(now, event),
             }
         }
+        self.note_rise();
     }
 
     fn event(&mut self, now: Instant, event: Event) {

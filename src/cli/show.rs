@@ -57,7 +57,7 @@ pub(super) fn status(status: &Status) -> String {
 /// The room is as strong as its weakest call.
 fn weakest(level: &str) -> &'static str {
     match level {
-        "zrtp-verified" => ", all encrypted end to end to this gateway, their codes compared",
+        "zrtp-verified" => ", all encrypted end to end to this gateway, their phones verified",
         "zrtp" => ", the weakest encrypted end to end to this gateway, its code not compared",
         "srtp" => ", the weakest encrypted to the provider, who can listen",
         _ => ", the weakest NOT ENCRYPTED",

@@ -120,6 +120,15 @@ impl Line {
         self.calls.values().filter_map(|call| call.protection()).map(|(level, _)| level).min()
     }
 
+    /// A weak call has ended, or one was compared: from here the level can fall again. What falls is left for
+    /// [`Self::tell_level`].
+    pub(super) fn note_rise(&mut self) {
+        let level = self.room_level();
+        if level.is_none() || level > self.told_level {
+            self.told_level = level;
+        }
+    }
+
     /// The room is as strong as its weakest call: people should know when it falls.
     fn tell_level(&mut self) {
         let level = self.room_level();

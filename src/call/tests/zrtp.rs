@@ -598,6 +598,29 @@ fn an_sdes_call_is_said_to_be_heard_by_the_provider_and_lowers_the_room() {
     assert_eq!(world.line.room_level(), Some(MediaLevel::Srtp));
 }
 
+#[test]
+fn each_fall_of_the_room_s_level_is_told_also_after_it_rose() {
+    let mut world = World::new();
+    let (_, _first) = called(&mut world, 7, None);
+    world.line.sas_compared(world.now, CallNumber(1), true, by_voice()).unwrap();
+    world.settle();
+    world.said.clear();
+    let mut second = Handset::of_device(10, Zid([3; 12]), 77);
+    let dialog = world.call(&second.offer());
+    second.engine.start(world.now);
+    world.zrtp_of(&mut second, CallNumber(2), 2 * SECOND, |_| true);
+    assert_eq!(world.all_said().matches("weakest phone in this group is now encrypted end to end").count(), 1);
+    world.phone.bye(world.now, dialog, None);
+    world.run(SECOND);
+    assert_eq!(world.line.room_level(), Some(MediaLevel::ZrtpVerified));
+    for _ in 0..2 {
+        let dialog = world.call(&offer());
+        assert_eq!(world.all_said().matches("weakest phone in this group is now encrypted to the provider").count(), 1);
+        world.phone.bye(world.now, dialog, None);
+        world.run(SECOND);
+    }
+}
+
 /// A GoClear (RFC 6189 §5.11) as anybody on the way can make one.
 fn go_clear(sequence: u8) -> Vec<u8> {
     let mut packet =
