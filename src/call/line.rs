@@ -128,6 +128,8 @@ pub struct LineReport {
     pub registration: String,
     /// Whether it is registered.
     pub registered: bool,
+    /// What the weakest call of its room is worth; `None` while none has sound.
+    pub room_level: Option<MediaLevel>,
     /// Its calls.
     pub calls: Vec<CallReport>,
 }
@@ -297,6 +299,7 @@ impl Line {
                 Ok(_) => "registered".to_owned(),
                 Err(why) => why.clone(),
             },
+            room_level: self.room_level(),
             calls: self.calls.values().map(|call| report(call, now)).collect(),
         }
     }
@@ -309,6 +312,7 @@ impl Line {
                 sip::Output::Event(event) => self.event(now, event),
             }
         }
+        self.note_rise();
     }
 
     fn event(&mut self, now: Instant, event: Event) {

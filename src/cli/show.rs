@@ -49,8 +49,9 @@ pub(super) fn status(status: &Status) -> String {
             Some(signalling) => format!("TLS {} {} ({})", signalling.tls, signalling.cipher, signalling.level),
             None => "no connection".to_owned(),
         };
+        let level = account.level.as_deref().map_or("", weakest);
         out += &format!(
-            "\n{}\n  registration  {}\n  connection    {tls}\n  room          {} ({})\n  calls         {}\n",
+            "\n{}\n  registration  {}\n  connection    {tls}\n  room          {} ({})\n  calls         {}{level}\n",
             account.account,
             printable(&account.registration),
             account.room,
@@ -59,6 +60,16 @@ pub(super) fn status(status: &Status) -> String {
         );
     }
     out
+}
+
+/// The room is as strong as its weakest call.
+fn weakest(level: &str) -> &'static str {
+    match level {
+        "zrtp-verified" => ", all encrypted end to end to this gateway, their phones verified",
+        "zrtp" => ", the weakest encrypted end to end to this gateway, its code not compared",
+        "srtp" => ", the weakest encrypted to the provider, who can listen",
+        _ => ", the weakest NOT ENCRYPTED",
+    }
 }
 
 pub(super) fn calls(calls: &Calls) -> String {
@@ -90,8 +101,12 @@ fn call(call: &Call) -> String {
         }
         _ => format!("encrypted to the provider: {} ({})", media.suite, media.method.to_uppercase()),
     };
+    let unread = match call.galene.may_write {
+        Some(false) => "\n  WARNING: the group does not let the gateway write; its people see no code",
+        Some(true) | None => "",
+    };
     format!(
-        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
+        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({}){unread}\n",
         call.id,
         printable(&call.peer),
         call.room,
@@ -190,7 +205,11 @@ mod tests {
             },
             codec: "opus".to_owned(),
             rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0, before_keys: 0 },
-            galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
+            galene: Participant {
+                participant: "☎ Alice #3".to_owned(),
+                state: "publishing".to_owned(),
+                may_write: Some(true),
+            },
         }
     }
 
@@ -212,6 +231,8 @@ mod tests {
         assert!(shown.contains("code aohi, compared") && shown.matches("WARNING").count() == 2, "{shown}");
         call.media = Media { level: "none".to_owned(), ..call.media };
         assert!(super::call(&call).contains("not secure yet"));
+        call.galene.may_write = Some(false);
+        assert!(super::call(&call).contains("WARNING: the group does not let the gateway write"));
     }
 
     #[test]

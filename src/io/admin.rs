@@ -84,6 +84,9 @@ pub struct AccountStatus {
     pub room: String,
     /// `connecting`, `joined`, `away`, or `idle` while there is no call.
     pub galene: String,
+    /// What the room's weakest call is worth, as in [`Media::level`]; absent while no call has sound.
+    #[serde(default)]
+    pub level: Option<String>,
     /// How many calls there are.
     pub calls: usize,
 }
@@ -186,6 +189,9 @@ pub struct Participant {
     pub participant: String,
     /// `connecting`, `joined`, `publishing`, `muted` or `away`.
     pub state: String,
+    /// Whether the group lets the gateway write codes and warnings into its chat; absent while that is not known.
+    #[serde(default)]
+    pub may_write: Option<bool>,
 }
 
 /// The answer to `hangup`.
@@ -365,6 +371,7 @@ async fn status(parts: &[Part]) -> Status {
                 Some(room) => room.listener.map_or("idle", |listener| listener.state).to_owned(),
                 None => "the room's task does not answer".to_owned(),
             },
+            level: report.as_ref().and_then(|report| report.line.room_level).map(|level| level.as_str().to_owned()),
             calls: report.map_or(0, |report| report.line.calls.len()),
         });
     }
@@ -393,6 +400,7 @@ async fn calls(parts: &[Part]) -> Calls {
                 galene: Participant {
                     participant: leg.map(|leg| leg.participant.participant.clone()).unwrap_or_default(),
                     state: leg.map_or("connecting", |leg| leg.participant.state).to_owned(),
+                    may_write: room.may_write,
                 },
             });
         }

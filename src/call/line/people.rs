@@ -45,6 +45,15 @@ impl Line {
         self.tell_level();
     }
 
+    /// Somebody interferes with a call's ZRTP, which is not fooled. The engine says each such thing once.
+    pub(super) fn tell_warning(&mut self, number: CallNumber, sentence: &'static str) {
+        tracing::warn!(call = %number, "{sentence}");
+        if let Some(call) = self.calls.get(&number) {
+            let text = format!("⚠ {}: {sentence}.", call.participant);
+            self.say(text);
+        }
+    }
+
     /// Whether what was learnt of the phone will be there next time.
     pub(super) fn check_memory(&mut self, now: Instant) {
         let due = |call: &&mut PhoneCall| call.memory_due.is_some_and(|at| at <= now);
@@ -109,6 +118,15 @@ impl Line {
     /// What the weakest call of the room is worth.
     pub fn room_level(&self) -> Option<MediaLevel> {
         self.calls.values().filter_map(|call| call.protection()).map(|(level, _)| level).min()
+    }
+
+    /// A weak call has ended, or one was compared: from here the level can fall again. What falls is left for
+    /// [`Self::tell_level`].
+    pub(super) fn note_rise(&mut self) {
+        let level = self.room_level();
+        if level.is_none() || level > self.told_level {
+            self.told_level = level;
+        }
     }
 
     /// The room is as strong as its weakest call: people should know when it falls.

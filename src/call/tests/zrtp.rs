@@ -235,6 +235,23 @@ fn a_secure_call_is_not_weakened_and_gets_no_second_exchange() {
 }
 
 #[test]
+fn where_an_announcement_is_optional_a_later_offer_without_one_keeps_the_keys_and_the_code() {
+    let rules = Rules {
+        media_minimum: MediaLevel::Zrtp,
+        zrtp_hash: ZrtpHash::Optional,
+        ..Rules::strict("gateway@example.org")
+    };
+    let mut world = World::with_rules(rules);
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.wants.clear();
+    let answer = world.again(dialog, Method::INVITE, Some(&sdp("RTP/AVP", "96 0", &[])));
+    assert_eq!((answer.status, world.again(dialog, Method::INVITE, Some(&offer())).status), (200, 488));
+    assert_eq!((world.secured().unwrap(), world.states()), (secured, vec!["talking"]));
+    assert!(!world.wanted().iter().any(|word| word.starts_with("rekey") || word.starts_with("zrtp")));
+}
+
+#[test]
 fn an_sdes_call_does_not_turn_to_zrtp() {
     let (mut world, dialog) = World::talking();
     let handset = Handset::new(7, None);
@@ -435,6 +452,20 @@ fn a_late_offer_under_zrtp_is_one_of_zrtp() {
 }
 
 #[test]
+fn a_late_offer_of_zrtp_is_not_answered_with_less() {
+    let key = "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    for less in [sdp("RTP/AVP", "96 0", &[]), sdp("RTP/AVP", "96 0", &[key]), sdp("RTP/SAVP", "96 0", &[key])] {
+        let mut world = with_minimum(MediaLevel::Zrtp);
+        let dialog = world.call_with(None);
+        world.run(SECOND);
+        world.phone.ack(world.now, dialog, Some(Body::sdp(&less)));
+        world.settle();
+        assert!(world.bye(dialog).is_some(), "{less}");
+        assert!(!world.wanted().iter().any(|word| word.starts_with("join")), "no way to be heard: {less}");
+    }
+}
+
+#[test]
 fn real_phones_zrtp_offers_are_answered_with_zrtp() {
     for name in ["app-zrtp-ice-avpf-mux", "probe-avp-zrtp", "probe-avp-crypto-zrtp"] {
         let mut world = World::new();
@@ -565,4 +596,61 @@ fn an_sdes_call_is_said_to_be_heard_by_the_provider_and_lowers_the_room() {
     assert!(said.contains("the provider, who can listen"), "{said}");
     assert!(said.contains("weakest phone in this group is now"), "{said}");
     assert_eq!(world.line.room_level(), Some(MediaLevel::Srtp));
+}
+
+#[test]
+fn each_fall_of_the_room_s_level_is_told_also_after_it_rose() {
+    let mut world = World::new();
+    let (_, _first) = called(&mut world, 7, None);
+    world.line.sas_compared(world.now, CallNumber(1), true, by_voice()).unwrap();
+    world.settle();
+    world.said.clear();
+    let mut second = Handset::of_device(10, Zid([3; 12]), 77);
+    let dialog = world.call(&second.offer());
+    second.engine.start(world.now);
+    world.zrtp_of(&mut second, CallNumber(2), 2 * SECOND, |_| true);
+    assert_eq!(world.all_said().matches("weakest phone in this group is now encrypted end to end").count(), 1);
+    world.phone.bye(world.now, dialog, None);
+    world.run(SECOND);
+    assert_eq!(world.line.room_level(), Some(MediaLevel::ZrtpVerified));
+    for _ in 0..2 {
+        let dialog = world.call(&offer());
+        assert_eq!(world.all_said().matches("weakest phone in this group is now encrypted to the provider").count(), 1);
+        world.phone.bye(world.now, dialog, None);
+        world.run(SECOND);
+    }
+}
+
+/// A GoClear (RFC 6189 §5.11) as anybody on the way can make one.
+fn go_clear(sequence: u8) -> Vec<u8> {
+    let mut packet =
+        [&[0x10, 0, 0, sequence][..], b"ZRTP", &[0, 0, 0, 77], &[0x50, 0x5a, 0, 5], b"GoClear ", &[0; 8]].concat();
+    let crc = packet.iter().fold(!0u32, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+    });
+    packet.extend((!crc).to_le_bytes());
+    packet
+}
+
+#[test]
+fn who_interferes_with_an_exchange_is_told_of_once_and_nothing_else_comes_of_it() {
+    let mut world = World::new();
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.said.clear();
+    let mut stranger = Handset::of_device(8, Zid([4; 12]), 78);
+    stranger.engine.start(world.now);
+    world.zrtp(&mut stranger, SECOND, |_| true);
+    for sequence in 1..4 {
+        world.room(RoomEvent::Zrtp { call: CallNumber(1), from: PHONE, packet: go_clear(sequence) });
+    }
+    let said = world.all_said();
+    let lines: Vec<&str> = said.lines().collect();
+    let [other, clear] = lines[..] else { panic!("{lines:#?}") };
+    assert!(other.starts_with("⚠ ☎ Alice #1: a Hello came that the phone did not announce"), "{other}");
+    assert!(
+        clear.starts_with("⚠ ☎ Alice #1: somebody asked in the phone's name to go on without encryption"),
+        "{clear}"
+    );
+    assert_eq!((world.secured().unwrap(), world.bye(dialog), world.states()), (secured, None, vec!["talking"]));
 }

@@ -200,7 +200,7 @@ impl Chromium {
     pub fn chat(&mut self) -> Result<Vec<ChatLine>> {
         let lines = self.strings(
             "[...document.querySelectorAll('#box .message')].flatMap(message => [
-                message.querySelector('.message-user, .message-me-user')?.textContent ?? '',
+                message.dataset.username ?? '',
                 message.querySelector('.message-content, .message-me-content')?.innerText ?? ''])",
         )?;
         Ok(lines.chunks_exact(2).map(|pair| ChatLine { from: pair[0].clone(), text: pair[1].clone() }).collect())
@@ -216,6 +216,14 @@ impl Chromium {
             "document.getElementById('input').value = {line}; document.getElementById('inputbutton').click()"
         ))
         .map(drop)
+    }
+
+    /// Writes to one participant, by name.
+    ///
+    /// # Errors
+    /// As [`Self::participants`].
+    pub fn type_chat_to(&mut self, name: &str, line: &str) -> Result<()> {
+        self.type_chat(&format!("/msg \"{name}\" {line}"))
     }
 
     /// Kicks a participant out, as an operator does.

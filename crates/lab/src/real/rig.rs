@@ -56,6 +56,8 @@ impl PhoneSettings {
         answers: false,
         late_offer: false,
     };
+    /// The same with ZRTP.
+    pub const ZRTP: PhoneSettings = PhoneSettings { encryption: Encryption::Zrtp, ..PhoneSettings::SRTP };
 }
 
 impl Rig {
@@ -110,8 +112,17 @@ impl Rig {
     /// # Errors
     /// Also without `GALENE_BIN`.
     pub fn galene(&self, groups: &[(&str, serde_json::Value)]) -> Result<Galene> {
+        self.galene_with(groups, PRESENT)
+    }
+
+    /// Starts a real Galène; the invitation gives these permissions.
+    ///
+    /// # Errors
+    /// Also without `GALENE_BIN`.
+    pub fn galene_with(&self, groups: &[(&str, serde_json::Value)], permissions: &[&str]) -> Result<Galene> {
         let (identity, directory) = (self.identity(GALENE_HOST)?, self.file("galene"));
-        let invited: Vec<_> = groups.iter().take(1).map(|(name, _)| invitation(INVITATION, name, PRESENT)).collect();
+        let invited: Vec<_> =
+            groups.iter().take(1).map(|(name, _)| invitation(INVITATION, name, permissions)).collect();
         Galene::start(&self.net, &directory, GALENE_HOST, identity.pem(), &identity.key_pem(), groups, &invited)
     }
 
