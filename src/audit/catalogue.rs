@@ -323,6 +323,7 @@ pub const CHECKS: &[Check] = &[
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
     use super::*;
 
     #[test]

@@ -141,6 +141,7 @@ fn caps(findings: &[Finding]) -> Vec<Cap> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
     use super::*;
 
     fn all(severity: Severity) -> Vec<Finding> {

@@ -1,5 +1,7 @@
 //! Facts of a good provider, each spoilt in one way: exactly the findings of that fault must follow.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
 use super::facts::*;
 use super::finding::Severity::{self, Critical, High, Info, Low, Medium, Pass, Unknown};
 use super::report::{Remedy, Report, Scope, Verdict};
@@ -255,6 +257,14 @@ const FAULTS: &[Fault] = &[
         &[("L-SUITES", Medium), ("L-PFS", High)],
     ),
     ("a short prime", |f| tls(f).dh_bits = Tested::Known(Some(1024)), &[("L-PFS", High)]),
+    (
+        "a prime of a list that was cut short",
+        |f| {
+            tls(f).dh_bits = Tested::Known(Some(2048));
+            tls(f).suites_cut = Some("there are too many".to_owned());
+        },
+        &[("L-PFS", Unknown)],
+    ),
     ("nothing post-quantum", |f| tls(f).groups = Tested::Known(vec!["x25519".to_owned()]), &[("L-PQ", Info)]),
     ("no EMS", |f| tls(f).extended_master_secret = Tested::Known(false), &[("L-EXTENSIONS", Low)]),
     ("no RFC 5746", |f| tls(f).secure_renegotiation = Tested::Known(false), &[("L-EXTENSIONS", Medium)]),
@@ -450,7 +460,8 @@ fn each_fault_changes_exactly_its_findings() {
 
 #[test]
 fn the_verdict_is_policys() {
-    let cases: [(fn(&mut Facts), &str); 7] = [
+    type Case = (fn(&mut Facts), &'static str);
+    let cases: [Case; 7] = [
         (|f| seen(f).judged.chain = Chain::SelfSigned, "certificate-self-signed"),
         (|f| seen(f).judged.name = Name::Wrong, "certificate-name"),
         (|f| seen(f).judged.name = Name::WildcardOnly, "certificate-wildcard"),

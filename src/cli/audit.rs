@@ -345,6 +345,7 @@ fn exit_code(arguments: &Arguments, reports: &[Report]) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
     use super::*;
 
     #[test]

@@ -121,6 +121,9 @@ pub(super) fn forward_secrecy(server: &ServerFacts) -> Outcome {
                 Outcome::new(Medium, "The server also takes suites without forward secrecy", fix)
                     .with(without.iter().map(|name| (*name).to_owned()))
             }
+            Tested::Known(Some(_)) if tls.suites_cut.is_some() => {
+                Outcome::unknown("the list of suites is not complete, so a shorter prime may be among the others")
+            }
             _ => Outcome::pass("Every suite has forward secrecy"),
         };
         Ok(outcome.with(evidence))
