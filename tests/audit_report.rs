@@ -55,7 +55,6 @@ fn the_text_says_the_verdict_first_and_then_what_to_do() {
         "pass The extended master secret",
         "Identity CRITICAL",
         "Login medium The only digest algorithm is MD5",
-        "unknown Whether an answer can be replayed",
         "Exposure HIGH",
         "Not tested Media: no call was made.",
         "Configuration No configuration helps: no exception covers an expired certificate",

@@ -1,7 +1,7 @@
 //! Carries an audit out: DNS, then every server at once, gently, and writes down what came back.
 //!
 //! Nothing is concluded here. Never more than 80 connections to one address and 10 a second ([`pace`]), never a credential
-//! outside a connection that policy admitted ([`login`]), and nothing is fetched that a certificate or a message names.
+//! outside a connection that policy admitted (`login`), and nothing is fetched that a certificate or a message names.
 
 mod conversation;
 mod dns;

@@ -1,7 +1,7 @@
 //! DNS: records, each answer with how far it is proved, and where a provider is (by [`Locator`]).
 //!
 //! The only place that asks DNS, for providers and conference servers alike. Asks the servers of `[dns]`, or the system's;
-//! validates with DNSSEC from the trust anchors down, wherever the servers pass DNSSEC on ([`validate`]). What fails
+//! validates with DNSSEC from the trust anchors down, wherever the servers pass DNSSEC on (`validate`). What fails
 //! validation is never used. Names in the system's hosts file are looked up nowhere else. Answers are kept as long as
 //! their TTL says. Only names that the operator configured are asked for, and what DNS itself says about them; never one
 //! that a message names.
