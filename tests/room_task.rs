@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
 
-use galene_sips::audio::Codec;
+use galene_sips::audio::{Codec, Language};
 use galene_sips::galene::{Credentials, GroupAddress};
 use galene_sips::io::dns::{Anchors, Dns};
 use galene_sips::io::ports::PortPool;
@@ -47,7 +47,12 @@ impl Lonely {
         let trust = Trust::only(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         let credentials = Credentials::Token(address.token().unwrap().duplicate());
-        let config = RoomConfig { credentials, robot_name: "Phone gateway".to_owned(), clock: wall_clock() };
+        let config = RoomConfig {
+            credentials,
+            robot_name: "Phone gateway".to_owned(),
+            clock: wall_clock(),
+            language: Language::default(),
+        };
         let room = Room::new(config, Box::new(SystemRandomness::default()));
         let (messages, inbox) = mpsc::channel(64);
         let (outbox, events) = mpsc::unbounded_channel();
@@ -115,6 +120,7 @@ fn setup(number: u32) -> LegSetup {
         },
         remote: RemoteMedia { rtp: Some(([127, 0, 0, 1], 9).into()), rtcp: None, rtcp_mux: false },
         direction: Direction { from_phone: true, to_phone: true },
+        warning: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod people;
 mod zrtp;
 
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
+use crate::audio::Announcement;
 use crate::keying::{Keys, Secured};
 use crate::peers::{Change as PeerChange, PeerBook};
 use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
@@ -79,6 +80,8 @@ pub enum Output {
     Order(CallNumber, LegOrder),
     /// Write this into the group's chat, or to one participant (a client id) alone.
     Say(Option<String>, String),
+    /// Tell a phone this aloud.
+    Announce(CallNumber, Announcement),
     /// Write these to the store, in this order.
     Keep(Vec<PeerChange>),
     /// The phone leaves.
@@ -149,8 +152,6 @@ pub struct Line {
     shut_down: bool,
     /// At the shutdown a call was not acknowledged yet.
     bye_waits: bool,
-    /// What people were told of the room's weakest call.
-    told_level: Option<MediaLevel>,
 }
 
 impl Line {
@@ -168,7 +169,6 @@ impl Line {
             closing: None,
             shut_down: false,
             bye_waits: false,
-            told_level: None,
         }
     }
 
@@ -312,7 +312,6 @@ impl Line {
                 sip::Output::Event(event) => self.event(now, event),
             }
         }
-        self.note_rise();
     }
 
     fn event(&mut self, now: Instant, event: Event) {

@@ -6,7 +6,7 @@
 
 use super::line::ZrtpIdentity;
 use super::name::{claimed_name, participant_name};
-use crate::audio;
+use crate::audio::{self, Announcement};
 use crate::keying::{self, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
 use crate::peers::{Caller, PeerCache, Verification};
 use crate::policy::{self, Current, MediaLevel, OfferFacts, Refusal, Rule, Rules, SignallingLevel, SuiteStrength};
@@ -328,6 +328,12 @@ impl PhoneCall {
         }
     }
 
+    /// What the phone is told aloud before it hears anything else.
+    fn warning(&self) -> Option<Announcement> {
+        let (level, _) = self.protection()?;
+        (level == MediaLevel::Clear).then_some(Announcement::NotEncrypted)
+    }
+
     fn leg(&self, keys: LegKeys) -> Option<LegSetup> {
         let terms = self.terms.as_ref()?;
         Some(LegSetup {
@@ -338,6 +344,7 @@ impl PhoneCall {
             keys,
             remote: terms.remote,
             direction: terms.direction(),
+            warning: self.warning(),
         })
     }
 
@@ -430,6 +437,11 @@ impl PhoneCall {
     /// Answered and agreed, and so able to be changed.
     pub(super) fn is_talking(&self) -> bool {
         matches!(self.state, State::Talking { .. })
+    }
+
+    /// The room has it, and it was answered.
+    pub(super) fn is_in_the_room(&self) -> bool {
+        matches!(self.state, State::Talking { joined: true, .. })
     }
 
     /// The INVITE, as long as it has no final response.

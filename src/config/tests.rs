@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use super::*;
+use crate::audio::Language;
 use crate::policy::{MediaLevel, SignallingLevel};
 use std::collections::HashMap;
 
@@ -351,6 +352,15 @@ fn a_call_needs_the_higher_of_what_its_account_and_its_room_demand() {
     assert_eq!(minimum("srtp", "zrtp-verified"), MediaLevel::ZrtpVerified);
     let clear = with(PASSWORD, &format!("{GROUP}\nmedia_minimum = \"clear\"<<"), "");
     fails(&clear, &["only a dated [[policy.exception]]"]);
+}
+
+#[test]
+fn phones_are_spoken_to_in_english_or_french() {
+    let language = |line: &str| parse(&with(PASSWORD, &format!("{GROUP}\n{line}"), "")).unwrap().rooms[0].language;
+    assert_eq!(language(""), Language::English);
+    assert_eq!(language("language = \"en\""), Language::English);
+    assert_eq!(language("language = \"fr\""), Language::French);
+    fails(&with(PASSWORD, &format!("{GROUP}\nlanguage = \"FR\"<<"), ""), &["neither \"en\" nor \"fr\""]);
 }
 
 #[test]

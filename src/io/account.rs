@@ -375,6 +375,9 @@ impl Task {
                 Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Order(call, order) => self.tell_room(RoomMessage::Order(call, order)).await,
                 Output::Keep(changes) => self.keep(changes),
+                Output::Announce(call, announcement) => {
+                    self.tell_room(RoomMessage::Announce(call, announcement)).await;
+                }
                 Output::Say(to, text) => self.tell_room(RoomMessage::Say(to, text)).await,
                 Output::Leave(call) => {
                     self.waiting_ports.remove(&call);

@@ -7,6 +7,7 @@ use super::dns::Dns;
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
+use crate::audio::Announcement;
 use crate::galene::{GroupAddress, StreamId};
 use crate::keying::Keys;
 use crate::room::{
@@ -45,6 +46,8 @@ pub enum RoomMessage {
     Rekey(CallNumber, Box<Keys>),
     /// Write this into the chat, or to one participant alone.
     Say(Option<String>, String),
+    /// Tell a phone this aloud.
+    Announce(CallNumber, Announcement),
     /// What ZRTP has done.
     Order(CallNumber, LegOrder),
     /// The dialog is over.
@@ -150,6 +153,7 @@ impl Task {
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
             RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
             RoomMessage::Say(to, text) => self.room.say(now, to.as_deref(), &text),
+            RoomMessage::Announce(call, announcement) => self.room.announce(now, call, announcement),
             RoomMessage::Order(call, order) => self.room.order(now, call, order),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Report(reply) => {

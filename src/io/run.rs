@@ -93,7 +93,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         };
         let room_name = group.to_string();
         let room = Room::new(
-            RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock() },
+            RoomConfig {
+                credentials,
+                robot_name: ROBOT_NAME.to_owned(),
+                clock: wall_clock(),
+                language: room_config.language,
+            },
             Box::new(SystemRandomness::default()),
         );
         let (room_messages, room_inbox) = mpsc::channel(MOST_WAITING);

@@ -21,6 +21,7 @@ mod leg;
 mod link;
 mod notice;
 mod refusal;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -32,6 +33,7 @@ pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 pub use refusal::JoinRefused;
 
+use crate::audio::{Announcement, Language};
 use crate::galene;
 use crate::srtp::{Protector, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, WallClock};
@@ -64,6 +66,8 @@ pub struct RoomConfig {
     pub robot_name: String,
     /// The time of day, for RTCP.
     pub clock: WallClock,
+    /// What phones are told aloud is in this language.
+    pub language: Language,
 }
 
 /// What the room wants done.
@@ -149,7 +153,7 @@ impl Room {
         self.next_tick.get_or_insert(now + TICK);
         let link = Link::speaker(now, &self.config, setup.call, &setup.participant);
         let call = setup.call;
-        self.legs.insert(call, Leg::new(now, setup, link, self.config.clock, &mut *self.random));
+        self.legs.insert(call, Leg::new(now, setup, link, &self.config, &mut *self.random));
         self.pump(now);
     }
 
@@ -173,6 +177,14 @@ impl Room {
     pub fn order(&mut self, now: Instant, call: CallNumber, order: LegOrder) {
         self.with_leg(now, call, |leg, _| {
             leg.order(now, order);
+            None
+        });
+    }
+
+    /// Tells a phone something aloud, as soon as it listens and nothing else is said.
+    pub fn announce(&mut self, now: Instant, call: CallNumber, announcement: Announcement) {
+        self.with_leg(now, call, |leg, _| {
+            leg.telling.add(announcement);
             None
         });
     }

@@ -4,6 +4,7 @@
 //! is, where and when. The gateway never compares a code and never says one aloud.
 
 use super::{Line, Output, PhoneCall};
+use crate::audio::Announcement;
 use crate::keying::Secured;
 use crate::peers::{Acquaintance, PeerCache, Remembered, Verification, Verifier};
 use crate::policy::MediaLevel;
@@ -27,7 +28,7 @@ impl Line {
             call.participant
         );
         self.say(text);
-        self.tell_level();
+        self.tell_level(number);
     }
 
     /// A call is secure: the code, and everything that should make people careful.
@@ -42,7 +43,7 @@ impl Line {
             self.say(warning);
         }
         self.say(code(&name, number, &secured, acquaintance.as_ref()));
-        self.tell_level();
+        self.tell_level(number);
     }
 
     /// Somebody interferes with a call's ZRTP, which is not fooled. The engine says each such thing once.
@@ -120,24 +121,36 @@ impl Line {
         self.calls.values().filter_map(|call| call.protection()).map(|(level, _)| level).min()
     }
 
-    /// A weak call has ended, or one was compared: from here the level can fall again. What falls is left for
-    /// [`Self::tell_level`].
-    pub(super) fn note_rise(&mut self) {
-        let level = self.room_level();
-        if level.is_none() || level > self.told_level {
-            self.told_level = level;
+    /// The room is as strong as its weakest call: people should know when a newcomer makes it fall. Those in the group read it; phones that
+    /// are better protected are told.
+    fn tell_level(&mut self, newcomer: CallNumber) {
+        let Some((level, _)) = self.calls.get(&newcomer).and_then(PhoneCall::protection) else { return };
+        let others: Vec<(CallNumber, MediaLevel)> =
+            self.in_the_room().filter(|(number, _)| *number != newcomer).collect();
+        let before = others.iter().map(|(_, level)| *level).min();
+        if before.is_none_or(|before| level >= before) {
+            return;
+        }
+        self.say(format!("⚠ The weakest phone in this group is now {}.", worth(level)));
+        // all the others are better protected
+        if let Some(announcement) = joined(level) {
+            self.outputs.extend(others.into_iter().map(|(number, _)| Output::Announce(number, announcement)));
         }
     }
 
-    /// The room is as strong as its weakest call: people should know when it falls.
-    fn tell_level(&mut self) {
-        let level = self.room_level();
-        let before = std::mem::replace(&mut self.told_level, level);
-        if let (Some(before), Some(level)) = (before, level)
-            && level < before
-        {
-            self.say(format!("⚠ The weakest phone in this group is now {}.", worth(level)));
-        }
+    fn in_the_room(&self) -> impl Iterator<Item = (CallNumber, MediaLevel)> {
+        let inside = self.calls.values().filter(|call| call.is_in_the_room());
+        inside.filter_map(|call| Some((call.number, call.protection()?.0)))
+    }
+}
+
+/// What phones are told of a newcomer of this level, where they are better protected.
+fn joined(level: MediaLevel) -> Option<Announcement> {
+    match level {
+        MediaLevel::Clear => Some(Announcement::ClearJoined),
+        MediaLevel::Srtp => Some(Announcement::ProviderJoined),
+        MediaLevel::Zrtp => Some(Announcement::UncomparedJoined),
+        MediaLevel::ZrtpVerified => None,
     }
 }
 

@@ -363,6 +363,7 @@ fn word(output: &Output) -> String {
             }
         ),
         Output::Say(_, text) => format!("say {text}"),
+        Output::Announce(call, announcement) => format!("announce {} to {call}", announcement.as_str()),
         Output::Keep(changes) => format!("keep {}", changes.len()),
         Output::Leave(call) => format!("leave {call}"),
         Output::Finished => "finished".to_owned(),

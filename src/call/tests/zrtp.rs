@@ -113,6 +113,7 @@ impl World {
                     Output::Keep(changes) => handset.orders.extend(changes.iter().map(|_| "keep")),
                     Output::Join(setup) => assert!(matches!(setup.keys, LegKeys::Awaited), "no keys yet"),
                     Output::Leave(_) => handset.orders.push("leave"),
+                    Output::Announce(..) => handset.orders.push("announce"),
                     _ => {}
                 }
             }
@@ -619,6 +620,40 @@ fn each_fall_of_the_room_s_level_is_told_also_after_it_rose() {
         world.phone.bye(world.now, dialog, None);
         world.run(SECOND);
     }
+}
+
+#[test]
+fn a_newcomer_whose_provider_can_listen_is_announced_to_those_alone_who_are_better_protected() {
+    let mut world = World::new();
+    let (_, _handset) = called(&mut world, 7, None);
+    world.wanted();
+    let first = world.call(&offer());
+    let told =
+        |world: &mut World| world.wanted().into_iter().filter(|want| want.starts_with("announce")).collect::<Vec<_>>();
+    assert_eq!(told(&mut world), ["announce provider-joined to 1"]);
+    let second = world.call(&offer());
+    assert!(told(&mut world).is_empty(), "the room does not fall any further");
+    for dialog in [first, second] {
+        world.phone.bye(world.now, dialog, None);
+        world.settle();
+    }
+    world.call(&offer());
+    assert_eq!(told(&mut world), ["announce provider-joined to 1"], "it had risen again meanwhile");
+}
+
+#[test]
+fn a_newcomer_with_zrtp_lowers_a_room_of_verified_phones_and_is_announced_to_them() {
+    let mut world = World::new();
+    let (_, _handset) = called(&mut world, 7, None);
+    world.line.sas_compared(world.now, CallNumber(1), true, by_voice()).unwrap();
+    world.wanted();
+    world.said.clear();
+    let mut handset = Handset::of_device(10, Zid([3; 12]), 77);
+    world.call(&handset.offer());
+    handset.engine.start(world.now);
+    world.zrtp_of(&mut handset, CallNumber(2), 2 * SECOND, |_| true);
+    assert!(handset.orders.contains(&"announce"), "{:?}", handset.orders);
+    assert!(world.all_said().contains("its code not compared"));
 }
 
 /// A GoClear (RFC 6189 §5.11) as anybody on the way can make one.
