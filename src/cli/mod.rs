@@ -4,6 +4,7 @@
 //! An error says what happened, why, and what to do.
 
 mod peers;
+mod ratchet;
 mod show;
 
 use crate::io::admin::{self, AdminError, Calls, HungUp, Question, Status};
@@ -60,6 +61,8 @@ enum Command {
     },
     /// What is remembered of ZRTP phones: which are there, which are verified
     Peers(peers::Arguments),
+    /// What each account is held to because it was so often before, and an administrator's word that it may be less
+    Ratchet(ratchet::Arguments),
 }
 
 #[derive(Args)]
@@ -149,6 +152,7 @@ async fn execute(command: Command) -> ExitCode {
             Err(code) => code,
         },
         Command::Peers(arguments) => peers::execute(arguments).await,
+        Command::Ratchet(arguments) => ratchet::execute(arguments).await,
     }
 }
 

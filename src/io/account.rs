@@ -57,6 +57,8 @@ pub enum AccountMessage {
     Report(oneshot::Sender<AccountReport>),
     /// End a call; tells whether there was one.
     HangUp(CallNumber, oneshot::Sender<bool>),
+    /// A person has cleared what the account was held to: try again at once.
+    RatchetCleared,
     /// BYE to all, un-REGISTER, end.
     ShutDown,
 }
@@ -184,10 +186,11 @@ async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsErr
     let addresses =
         resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
     let mut trouble = unreachable("it has no address".to_owned());
+    let floors = settings.peers.ratchet().floors(&settings.account, super::unix_time());
+    let rules = Rules { floors, ..settings.rules.clone() };
     for address in addresses {
-        let allowed =
-            judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
-        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &settings.rules).await {
+        let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &rules).await {
             Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
             decided => return decided,
         }
@@ -207,6 +210,13 @@ impl Task {
             }
             Some(AccountMessage::HangUp(call, reply)) => {
                 let _ = reply.send(self.line.hang_up(super::now(), call, "the administrator ended it"));
+            }
+            Some(AccountMessage::RatchetCleared) => {
+                self.line.ratchet_cleared(super::now());
+                self.close("what the account was held to is cleared");
+                if matches!(self.link, Link::Waiting(_)) {
+                    self.link = Link::Waiting(super::now());
+                }
             }
             Some(AccountMessage::ShutDown) | None => {
                 self.shutting_down = true;
@@ -329,6 +339,7 @@ impl Task {
                 Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Order(call, order) => self.tell_room(RoomMessage::Order(call, order)).await,
                 Output::Keep(changes) => self.keep(changes),
+                Output::Hold(records) => drop(self.settings.peers.hold(records)),
                 Output::Announce(call, announcement) => {
                     self.tell_room(RoomMessage::Announce(call, announcement)).await;
                 }
