@@ -4,13 +4,14 @@
 //! proof that `policy` admitted it; its level is what every offer on it is judged by.
 
 mod people;
+mod ratchet;
 mod zrtp;
 
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
 use crate::audio::Announcement;
 use crate::keying::{Keys, Secured};
-use crate::peers::{Change as PeerChange, PeerBook};
-use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel};
+use crate::peers::{Change as PeerChange, PeerBook, Ratchet, Record};
+use crate::policy::{MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, TlsVersion};
 use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
 use crate::units::{CallNumber, CallNumbers, Random, WallClock};
@@ -45,6 +46,8 @@ pub struct ZrtpIdentity {
     pub zid: Zid,
     /// The phones of earlier calls.
     pub peers: PeerBook,
+    /// What accounts have shown.
+    pub ratchet: Ratchet,
     /// The time of day, for what is remembered.
     pub clock: WallClock,
     /// Makes a source of randomness for each exchange.
@@ -84,6 +87,8 @@ pub enum Output {
     Announce(CallNumber, Announcement),
     /// Write these to the store, in this order.
     Keep(Vec<PeerChange>),
+    /// Write what the account has shown to the store.
+    Hold(Vec<Record>),
     /// The phone leaves.
     Leave(CallNumber),
     /// After [`Line::shut_down`]: nothing is left to do.
@@ -144,6 +149,7 @@ pub struct Line {
     random: Box<dyn Random>,
     numbers: CallNumbers,
     signalling: Option<SignallingLevel>,
+    tls: Option<TlsVersion>,
     calls: BTreeMap<CallNumber, PhoneCall>,
     registration: Result<Instant, String>,
     outputs: VecDeque<Output>,
@@ -163,6 +169,7 @@ impl Line {
             random,
             numbers,
             signalling: None,
+            tls: None,
             calls: BTreeMap::new(),
             registration: Err("not connected yet".to_owned()),
             outputs: VecDeque::new(),
@@ -175,6 +182,7 @@ impl Line {
     /// A TLS connection is up, and policy admitted it.
     pub fn flow_up(&mut self, now: Instant, local: SocketAddr, proof: MayAuthenticate) {
         self.signalling = Some(proof.level());
+        self.tls = Some(proof.tls());
         self.agent.flow_up(now, local, proof);
         self.pump(now);
     }
@@ -188,6 +196,7 @@ impl Line {
 
     /// Bytes of the connection.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        self.take_floors(now);
         self.agent.handle_bytes(now, bytes);
         self.pump(now);
     }
@@ -245,6 +254,7 @@ impl Line {
 
     /// What the room says.
     pub fn room_event(&mut self, now: Instant, event: RoomEvent) {
+        self.take_floors(now);
         match event {
             RoomEvent::Ready { call } => self.joined(now, call),
             RoomEvent::Refused { call, reason } => self.not_let_in(now, call, &reason),
@@ -321,6 +331,7 @@ impl Line {
                     tracing::info!(account = self.config.account, expires_s = expires.as_secs(), "registered");
                 }
                 self.registration = Ok(now);
+                self.registered_with(now);
             }
             Event::RegistrationFailed { status, reason, hint, retry_in } => {
                 let (account, remedy) = (&self.config.account, hint);
@@ -365,8 +376,9 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
         let number = self.numbers.next_number();
+        let rules = self.rules_for(&PhoneCall::claimed_caller(request), now);
         let mut judging =
-            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules: &rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let judged = catch_unwind(AssertUnwindSafe(|| PhoneCall::incoming(number, dialog, key, request, &mut judging)));
         match judged {
             Ok(Ok(call)) => {
@@ -431,15 +443,23 @@ impl Line {
     /// The ACK of a 200, perhaps with the answer to an offer of ours.
     fn acknowledged(&mut self, now: Instant, dialog: DialogId, answer: Option<&[u8]>) {
         let Some(signalling) = self.signalling else { return };
-        let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
+        let Some(call) = self.calls.values().find(|call| call.dialog == dialog) else { return };
         let number = call.number;
+        // a call that is not agreed on yet is still to be let in
+        let first = call.terms.is_none().then(|| call.caller.clone());
+        let rules = first.map_or_else(|| self.config.rules.clone(), |caller| self.rules_for(&caller, now));
+        let Some(call) = self.calls.get_mut(&number) else { return };
         let mut judging =
-            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules: &rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
-            Ok(None) => self.start_zrtp(now, number),
+            Ok(None) => {
+                self.sound_is_protected(now, number);
+                self.start_zrtp(now, number);
+            }
             Ok(Some(Ok(Settled::Join(setup)))) => {
                 agreed(call);
                 self.outputs.push_back(Output::Join(setup));
+                self.sound_is_protected(now, number);
             }
             Ok(Some(Ok(Settled::Change(change)))) => self.change(number, change),
             Ok(Some(Err(declined))) => {
@@ -477,7 +497,7 @@ impl Line {
         if let Some((invite, body)) = answer {
             self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
-        self.tell_sdes(number);
+        self.tell_sdes(now, number);
         self.start_zrtp(now, number);
     }
 

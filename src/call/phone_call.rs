@@ -188,7 +188,7 @@ pub(super) struct PhoneCall {
     pub(super) peer: String,
     pub(super) participant: String,
     /// The caller, as he claims: what ZRTP's memory is bound to.
-    caller: Caller,
+    pub(super) caller: Caller,
     /// `None` until the phone's offer or answer is there.
     pub(super) terms: Option<Terms>,
     /// Where keys are agreed on by ZRTP.
@@ -209,6 +209,11 @@ pub(super) struct PhoneCall {
 }
 
 impl PhoneCall {
+    /// Who an INVITE says that he is.
+    pub(super) fn claimed_caller(request: &Request) -> Caller {
+        request.headers.from().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri))
+    }
+
     /// Judges an INVITE. Nothing is open yet, nothing was answered.
     pub(super) fn incoming(
         number: CallNumber,
@@ -230,7 +235,7 @@ impl PhoneCall {
             state: State::AwaitPorts { invite, opening: Opening::Theirs(LegKeys::Awaited) },
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
-            caller: from.as_ref().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri)),
+            caller: Self::claimed_caller(request),
             terms: None,
             zrtp: None,
             cache: None,
@@ -257,7 +262,7 @@ impl PhoneCall {
 
     /// What our first offer says about keys: in the form that the minimum asks for, and never in two.
     fn first_keying(&mut self, judging: &mut Judging<'_>) -> Result<OurKeying, Refusal> {
-        if judging.rules.media_minimum >= MediaLevel::Zrtp {
+        if judging.rules.media_minimum >= MediaLevel::Zrtp || judging.rules.floors.caller {
             return Ok(OurKeying::Zrtp(self.zrtp(judging).hello_hash()));
         }
         let Judging { rules, signalling, random, .. } = judging;

@@ -5,6 +5,7 @@
 
 mod audit;
 mod peers;
+mod ratchet;
 mod setup;
 mod show;
 
@@ -66,6 +67,8 @@ enum Command {
     Audit(Box<audit::Arguments>),
     /// What is remembered of ZRTP phones: which are there, which are verified
     Peers(peers::Arguments),
+    /// What each account is held to because it was so often before, and an administrator's word that it may be less
+    Ratchet(ratchet::Arguments),
 }
 
 #[derive(Args)]
@@ -157,6 +160,7 @@ async fn execute(command: Command) -> ExitCode {
         Command::Setup(arguments) => setup::execute(*arguments).await,
         Command::Audit(arguments) => audit::execute(*arguments).await,
         Command::Peers(arguments) => peers::execute(arguments).await,
+        Command::Ratchet(arguments) => ratchet::execute(arguments).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers for people.
 
 use crate::config::Config;
-use crate::io::admin::{Call, Calls, PeerAnswer, PeerOrder, PeerStatus, Peers, Status};
+use crate::io::admin::{AccountHolds, Call, Calls, PeerAnswer, PeerOrder, PeerStatus, Peers, RatchetList, Status};
 use crate::io::files;
 use crate::sip::printable;
 use std::io::Write as _;
@@ -132,6 +132,27 @@ pub(super) fn peers(peers: &Peers) -> String {
         out += &format!("\n{}", self::peer(peer));
     }
     out
+}
+
+pub(super) fn ratchet(list: &RatchetList) -> String {
+    let account = |account: &AccountHolds| {
+        let mut out = format!("{}\n", printable(&account.account));
+        for hold in &account.holds {
+            let state = match (&hold.since, &hold.until) {
+                (Some(since), Some(until)) => format!("held to {} since {since}, until {until}", hold.least),
+                _ => format!("not held to {} yet: it was there on {} of 3 days", hold.least, hold.days),
+            };
+            out += &format!("  {:<7} {state}\n", hold.what);
+        }
+        for caller in &account.callers {
+            out += &format!("  caller  {} held to zrtp, until {}\n", printable(&caller.caller), caller.until);
+        }
+        if let Some(cleared) = &account.cleared {
+            out += &format!("  cleared {cleared}\n");
+        }
+        out
+    };
+    list.accounts.iter().map(account).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn order(order: PeerOrder, answer: &PeerAnswer) -> String {

@@ -2,7 +2,7 @@
 
 use super::table::{At, Section};
 use super::{ConfigError, Files, one_line, secret_file, secret_text};
-use crate::policy::{MediaLevel, Rules, SignallingLevel, ZrtpHash};
+use crate::policy::{Floors, MediaLevel, Rules, SignallingLevel, ZrtpHash};
 use crate::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -224,6 +224,7 @@ fn read_one(section: &mut Section<'_>, short_tags: bool, files: &dyn Files) -> R
             media_minimum: media_minimum(section)?.unwrap_or(MediaLevel::Srtp),
             short_tags,
             zrtp_hash: zrtp_hash(section)?,
+            floors: Floors::default(),
         },
         address,
     })

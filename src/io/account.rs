@@ -63,6 +63,8 @@ pub enum AccountMessage {
     Report(oneshot::Sender<AccountReport>),
     /// End a call; tells whether there was one.
     HangUp(CallNumber, oneshot::Sender<bool>),
+    /// A person has cleared what the account was held to: try again at once.
+    RatchetCleared,
     /// BYE to all, un-REGISTER, end.
     ShutDown,
 }
@@ -209,16 +211,17 @@ async fn attempt(settings: Arc<AccountSettings>) -> Result<Connected, NoConnecti
     let (way, dnssec) = (located.way.as_str(), located.dnssec.map_or("not needed", |dnssec| dnssec.as_str()));
     let servers: Vec<String> = located.targets.iter().map(server).collect();
     tracing::info!(account = settings.account, host = settings.host, way, dnssec, ?servers, "found the provider");
+    let floors = settings.peers.ratchet().floors(&settings.account, super::unix_time());
+    let rules = Rules { floors, ..settings.rules.clone() };
     let last = located.targets.len().saturating_sub(1);
     let mut trouble = TlsError::Connect { to: settings.host.clone(), why: "it has no address".to_owned() };
     for (at, target) in located.targets.iter().enumerate() {
         let patience = if at == last { tls::PATIENCE } else { NEXT_SERVER_AFTER };
         let addresses: Vec<SocketAddr> =
             target.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
-        let allowed =
-            judge(&settings.rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
-        let (identity, trust, rules) = (&settings.identity, &settings.trust, &settings.rules);
-        match tls::connect_sip(allowed, &addresses, identity, trust, rules, patience).await {
+        let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
+        let (identity, trust) = (&settings.identity, &settings.trust);
+        match tls::connect_sip(allowed, &addresses, identity, trust, &rules, patience).await {
             Ok(connection) => return Ok(Connected { connection, server: server(target) }),
             Err(error @ TlsError::Connect { .. }) => {
                 let (account, server) = (&settings.account, server(target));
@@ -247,6 +250,13 @@ impl Task {
             }
             Some(AccountMessage::HangUp(call, reply)) => {
                 let _ = reply.send(self.line.hang_up(super::now(), call, "the administrator ended it"));
+            }
+            Some(AccountMessage::RatchetCleared) => {
+                self.line.ratchet_cleared(super::now());
+                self.close("what the account was held to is cleared");
+                if matches!(self.link, Link::Waiting(_)) {
+                    self.link = Link::Waiting(super::now());
+                }
             }
             Some(AccountMessage::ShutDown) | None => {
                 self.shutting_down = true;
@@ -375,6 +385,7 @@ impl Task {
                 Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Order(call, order) => self.tell_room(RoomMessage::Order(call, order)).await,
                 Output::Keep(changes) => self.keep(changes),
+                Output::Hold(records) => drop(self.settings.peers.hold(records)),
                 Output::Announce(call, announcement) => {
                     self.tell_room(RoomMessage::Announce(call, announcement)).await;
                 }

@@ -1,13 +1,15 @@
-//! The admin socket: a running program answers `status`, `calls`, `hangup` and `peers` to its own user.
+//! The admin socket: a running program answers `status`, `calls`, `hangup`, `peers` and `ratchet` to its own user.
 //!
 //! A Unix socket, 0600 in a 0700 directory; the peer's uid must be ours. One line of JSON asks, one line answers.
 
 mod peers;
+mod ratchet;
 
 use super::account::{AccountMessage, AccountReport};
 use super::peers::PeerStore;
 use super::room::RoomMessage;
 pub use peers::{PeerAnswer, PeerOrder, PeerOutcome, PeerStatus, PeerVerification, Peers};
+pub use ratchet::{AccountHolds, CallerHold, Hold, RatchetAnswer, RatchetList, RatchetOutcome};
 
 use crate::call::SoundReport;
 use crate::peers::PeerQuery;
@@ -55,6 +57,13 @@ pub enum Question {
         order: PeerOrder,
         /// With which.
         query: PeerQuery,
+    },
+    /// What each account is held to.
+    Ratchet,
+    /// Hold one to nothing.
+    RatchetClear {
+        /// Which.
+        account: String,
     },
 }
 
@@ -326,6 +335,8 @@ async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore) -> io::Re
         }
         Ok(Question::Peers) => serde_json::to_string(&peers::list(store)),
         Ok(Question::Peer { order, query }) => serde_json::to_string(&peers::order(store, order, &query).await),
+        Ok(Question::Ratchet) => serde_json::to_string(&ratchet::list(parts, store)),
+        Ok(Question::RatchetClear { account }) => serde_json::to_string(&ratchet::clear(parts, store, &account).await),
         Err(_) => return Ok(()),
     };
     writer.write_all(text.map_err(io::Error::other)?.as_bytes()).await?;

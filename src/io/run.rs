@@ -179,6 +179,7 @@ fn zrtp_identity(peers: &PeerStore) -> ZrtpIdentity {
     ZrtpIdentity {
         zid: peers.zid(),
         peers: peers.book().clone(),
+        ratchet: peers.ratchet().clone(),
         clock: wall_clock(),
         random: Arc::new(|| Box::new(SystemRandomness::default())),
     }

@@ -64,6 +64,7 @@
 //! ```
 
 mod facts;
+mod floors;
 mod rules;
 mod verdict;
 
@@ -71,6 +72,7 @@ pub use facts::{
     Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
     SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
+pub use floors::{ChallengeFacts, DigestStrength, Floors, MayRespond};
 pub use rules::{Moment, Rules, ZrtpHash, judge};
 pub use verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Receiving, Refusal, Rule, Verdict};
 

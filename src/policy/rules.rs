@@ -6,6 +6,7 @@ use super::facts::{
     Chain, Connecting, Current, KeyFacts, KeyingMethod, MediaLevel, Name, OfferFacts, OfferedKeying, Pin,
     SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
+use super::floors::{self, Floors};
 use super::verdict::{MayAnswer, MayAuthenticate, MayConnect, MayKey, MayReceive, Refusal, Rule, Verdict};
 
 /// What an account demands.
@@ -21,6 +22,8 @@ pub struct Rules {
     pub short_tags: bool,
     /// Whether a phone has to announce ZRTP.
     pub zrtp_hash: ZrtpHash,
+    /// What the account has shown before.
+    pub floors: Floors,
 }
 
 /// Whether a phone has to announce ZRTP in its session description (RFC 6189 §8).
@@ -41,6 +44,7 @@ impl Rules {
             media_minimum: MediaLevel::Srtp,
             short_tags: false,
             zrtp_hash: ZrtpHash::Required,
+            floors: Floors::default(),
         }
     }
 
@@ -74,7 +78,7 @@ impl Moment for UnconfirmedKeyFacts {
     type Proof = MayReceive;
 }
 
-mod sealed {
+pub(super) mod sealed {
     use super::{Refusal, Rules};
 
     pub trait Weigh {
@@ -146,7 +150,8 @@ impl Weigh for TlsPeer {
             (Err(_), SignallingLevel::Pinned) => SignallingLevel::Pinned,
             (Err(refusal), _) => return Err(refusal),
         };
-        Ok(MayAuthenticate { account: rules.account.clone(), level })
+        floors::tls(rules, self.version)?;
+        Ok(MayAuthenticate { rules: rules.clone(), level, tls: self.version })
     }
 }
 
@@ -397,6 +402,7 @@ fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<
     if current.is_some_and(|current| level < current.level) {
         return Err(never_falls());
     }
+    floors::sound(rules, level)?;
     if level < rules.media_minimum {
         return Err(media(
             Rule::MediaMinimum,
@@ -419,10 +425,10 @@ fn dtls_unsupported() -> Refusal {
     )
 }
 
-fn connection(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn connection(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 403 }
 }
 
-fn media(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn media(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 488 }
 }

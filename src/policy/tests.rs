@@ -17,7 +17,7 @@ fn every_rules() -> Vec<Rules> {
         for media_minimum in MEDIA {
             for short_tags in [false, true] {
                 for zrtp_hash in [ZrtpHash::Required, ZrtpHash::Optional] {
-                    all.push(Rules { account: "a@b".into(), signalling, media_minimum, short_tags, zrtp_hash });
+                    all.push(Rules { signalling, media_minimum, short_tags, zrtp_hash, ..Rules::strict("a@b") });
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Proofs have private fields and no constructor outside this module, and are neither `Clone` nor `Copy`.
 
-use super::facts::{Current, MediaLevel, SignallingLevel};
+use super::facts::{Current, MediaLevel, SignallingLevel, TlsVersion};
+use super::rules::Rules;
 use crate::units::CallNumber;
 use std::fmt;
 
@@ -45,14 +46,25 @@ impl MayConnect {
 /// Credentials may be sent over this connection.
 #[derive(Debug)]
 pub struct MayAuthenticate {
-    pub(super) account: String,
+    pub(super) rules: Rules,
     pub(super) level: SignallingLevel,
+    pub(super) tls: TlsVersion,
 }
 
 impl MayAuthenticate {
     /// The account that was judged: a connection verified for one is never used for another.
     pub fn account(&self) -> &str {
-        &self.account
+        &self.rules.account
+    }
+
+    /// What it was judged by; challenges on this connection are judged by the same.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The version of TLS.
+    pub fn tls(&self) -> TlsVersion {
+        self.tls
     }
 
     /// What was measured.
@@ -208,6 +220,14 @@ pub enum Rule {
     MediaMinimum,
     /// Media security only rises within a dialog.
     MediaNeverFalls,
+    /// The ratchet: a password hash of SHA-256 or better, as before.
+    RatchetDigest,
+    /// The ratchet: TLS 1.3, as before.
+    RatchetTls,
+    /// The ratchet: encrypted sound, as before.
+    RatchetMedia,
+    /// The ratchet: a caller whose code was compared comes with ZRTP, as before.
+    RatchetCaller,
 }
 
 impl Rule {
@@ -238,6 +258,10 @@ impl Rule {
             Rule::KeyingIsFixed => "keying-is-fixed",
             Rule::MediaMinimum => "media-minimum",
             Rule::MediaNeverFalls => "media-never-falls",
+            Rule::RatchetDigest => "ratchet-digest",
+            Rule::RatchetTls => "ratchet-tls",
+            Rule::RatchetMedia => "ratchet-media",
+            Rule::RatchetCaller => "ratchet-caller",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! `Proxy-Authorization`). A [`Digest`] answers one account's realm only, with the strongest algorithm offered, never
 //! with a weaker one than that realm has shown before, and only against a [`MayAuthenticate`] of the current flow.
 
-use crate::policy::{MayAuthenticate, SignallingLevel};
+use crate::policy::{ChallengeFacts, DigestStrength, MayAuthenticate, Refusal, SignallingLevel, judge};
 use crate::secret::Secret;
 use crate::units::{Random, random_hex};
 use md5::Md5;
@@ -46,8 +46,11 @@ impl Algorithm {
     }
 
     /// MD5 is weak; the two SHA-2 forms count as equally strong, so that the server's order decides between them.
-    fn strength(self) -> u8 {
-        u8::from(self != Algorithm::Md5)
+    fn strength(self) -> DigestStrength {
+        match self {
+            Algorithm::Md5 => DigestStrength::Md5,
+            Algorithm::Sha256 | Algorithm::Sha512_256 => DigestStrength::Sha2,
+        }
     }
 
     /// The parts joined by colons, hashed, as hexadecimal digits.
@@ -260,6 +263,9 @@ fn closing_quote(text: &str) -> Option<usize> {
 /// Why a challenge is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
+    /// Policy says no.
+    #[error("{} ({})", .0.reason, .0.rule)]
+    Refused(Refusal),
     /// Nothing that we could answer.
     #[error(
         "the server asks for no kind of authentication that is supported (Digest with MD5, SHA-256 or SHA-512-256)"
@@ -297,6 +303,7 @@ impl DigestError {
             }
             DigestError::Weakened => "ask the provider; a restart accepts the weaker algorithm".to_owned(),
             DigestError::Md5OverClear => "use TLS".to_owned(),
+            DigestError::Refused(refusal) => refusal.hint.clone(),
         }
     }
 }
@@ -306,7 +313,7 @@ pub struct Digest {
     user: String,
     password: Password,
     realm: Option<String>,
-    strongest: u8,
+    strongest: DigestStrength,
     server: Option<Challenge>,
     proxy: Option<Challenge>,
     counters: VecDeque<(String, u32)>,
@@ -315,12 +322,30 @@ pub struct Digest {
 impl Digest {
     /// `realm`: as configured; without it the first challenge that may set it does ([`Digest::accept`]).
     pub fn new(user: String, password: Password, realm: Option<String>) -> Self {
-        Digest { user, password, realm, strongest: 0, server: None, proxy: None, counters: VecDeque::new() }
+        Digest {
+            user,
+            password,
+            realm,
+            strongest: DigestStrength::Md5,
+            server: None,
+            proxy: None,
+            counters: VecDeque::new(),
+        }
     }
 
     /// The account's realm, once it is known.
     pub fn realm(&self) -> Option<&str> {
         self.realm.as_deref()
+    }
+
+    /// The weakest way in which the account's password is proved now; `None` before a challenge.
+    pub fn in_use(&self) -> Option<DigestStrength> {
+        [&self.server, &self.proxy].into_iter().flatten().map(|challenge| challenge.algorithm.strength()).min()
+    }
+
+    /// A person says that the provider may ask for less than before.
+    pub fn may_weaken(&mut self) {
+        self.strongest = DigestStrength::Md5;
     }
 
     /// Judges the challenges of one response and keeps the one to be answered.
@@ -344,13 +369,16 @@ impl Digest {
         let best =
             ours.reduce(|best, next| if next.algorithm.strength() > best.algorithm.strength() { next } else { best });
         let Some(best) = best else { return Err(DigestError::OtherRealm { kept: realm, asked }) };
-        if best.algorithm.strength() < self.strongest {
+        let strength = best.algorithm.strength();
+        judge(proof.rules(), &ChallengeFacts { strength }).allowed().map_err(DigestError::Refused)?;
+        // what policy holds the account to takes three days to learn; the realm may not fall within one run of the program either
+        if strength < self.strongest {
             return Err(DigestError::Weakened);
         }
         if best.algorithm == Algorithm::Md5 && proof.level() == SignallingLevel::Clear {
             return Err(DigestError::Md5OverClear);
         }
-        self.strongest = best.algorithm.strength();
+        self.strongest = strength;
         self.realm = Some(realm);
         Ok(self.slot(asker).insert(best))
     }

@@ -6,7 +6,7 @@
 use super::{Line, Output, PhoneCall};
 use crate::audio::Announcement;
 use crate::keying::Secured;
-use crate::peers::{Acquaintance, PeerCache, Remembered, Verification, Verifier};
+use crate::peers::{Acquaintance, CallerBefore, PeerCache, Remembered, Verification, Verifier};
 use crate::policy::MediaLevel;
 use crate::room::{Author, Command};
 use crate::units::CallNumber;
@@ -21,8 +21,14 @@ impl Line {
     }
 
     /// A call was agreed on with keys that the provider knows.
-    pub(super) fn tell_sdes(&mut self, number: CallNumber) {
+    pub(super) fn tell_sdes(&mut self, now: Instant, number: CallNumber) {
         let Some(call) = self.calls.get(&number).filter(|call| call.zrtp.is_none()) else { return };
+        if self.caller_before(&call.caller, now) == CallerBefore::HadZrtp {
+            let warning =
+                format!("⚠ {}: this caller came with ZRTP before, and comes without it now.", call.participant);
+            tracing::warn!(call = %number, "{warning}");
+            self.outputs.push_back(Output::Say(None, warning));
+        }
         let text = format!(
             "{}: encrypted to the provider, who can listen. Set the phone's media encryption to ZRTP to compare a code.",
             call.participant
@@ -43,6 +49,7 @@ impl Line {
             self.say(warning);
         }
         self.say(code(&name, number, &secured, acquaintance.as_ref()));
+        self.sound_is_protected(now, number);
         self.tell_level(number);
     }
 

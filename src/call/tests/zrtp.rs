@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use zrtp_proto::{Cache, CacheEntry, Config, Engine, Lookup, Output as Made, Secure, SrtpKeys};
 
 /// The phone's side of ZRTP.
-struct Handset {
+pub(super) struct Handset {
     engine: Engine,
     /// What our side got: contexts of the leg, in order.
     orders: Vec<&'static str>,
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-fn by_voice() -> Verifier {
+pub(super) fn by_voice() -> Verifier {
     Verifier::Voice { operator: "op".to_owned(), group: "meeting".to_owned(), call: 1 }
 }
 
@@ -151,7 +151,7 @@ fn with_minimum(media_minimum: MediaLevel) -> World {
 }
 
 /// A call of a phone with this memory, until ZRTP is over.
-fn called(world: &mut World, seed: u64, kept: Option<CacheEntry>) -> (DialogId, Handset) {
+pub(super) fn called(world: &mut World, seed: u64, kept: Option<CacheEntry>) -> (DialogId, Handset) {
     let mut handset = Handset::new(seed, kept);
     let dialog = world.call(&handset.offer());
     assert_eq!(world.statuses(dialog), [180, 200]);

@@ -21,7 +21,7 @@ use super::registration::Registration;
 use super::transaction::{ClientTransaction, ServerTransactions, TransactionKey};
 use super::uri::{Host, SipUri, Uri};
 use super::validate::validate_response;
-use crate::policy::MayAuthenticate;
+use crate::policy::{DigestStrength, MayAuthenticate};
 use crate::units::{Random, random_hex};
 pub use client::RequestError;
 use keepalive::{Beat, Keepalive};
@@ -335,6 +335,17 @@ impl Agent {
         }
         self.clients.retain(|_, transaction| !transaction.is_register());
         self.clients.values_mut().for_each(ClientTransaction::flow_down);
+    }
+
+    /// How the account's password is proved; `None` before a challenge.
+    pub fn digest_in_use(&self) -> Option<DigestStrength> {
+        self.digest.in_use()
+    }
+
+    /// A person says that the provider may be weaker than before: on the next connection it is asked at once.
+    pub fn may_weaken(&mut self) {
+        self.digest.may_weaken();
+        self.registration.forget_refusal();
     }
 
     /// Bytes from the flow.
