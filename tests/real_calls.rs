@@ -121,7 +121,9 @@ async fn tones_both_ways_and_holds(settings: PhoneSettings) {
         assert_eq!(shown["media"]["level"], "srtp", "{shown}");
         assert_eq!(shown["media"]["suite"], "AES_CM_128_HMAC_SHA1_80", "{shown}");
     }
-    assert_eq!(shown["rtp"]["auth_failures"], 0, "{shown}");
+    // a phone that does not insist on ZRTP talks in clear until the keys are there; its last such packet may come just after
+    let in_clear = if zrtp && !settings.mandatory { 3 } else { 0 };
+    assert!(shown["rtp"]["auth_failures"].as_u64().is_some_and(|failures| failures <= in_clear), "{shown}");
 
     for silent in [false, true] {
         let port = phone.rtp_port().unwrap();
