@@ -25,6 +25,7 @@ pub mod audio;
 pub mod room;
 pub mod galene;
 pub mod call;
+pub mod audit;
 
 pub mod config;
 pub mod io;

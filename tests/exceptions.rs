@@ -19,7 +19,7 @@ use galene_sips_lab::group_peer::{GroupPeer, JoinOptions};
 use galene_sips_lab::measure::tone_share;
 use galene_sips_lab::phone::{MediaOptions, Phone, ZrtpMemory};
 use galene_sips_lab::real::capture::{Capture, Looks, judge_streams, rtp_packets_from};
-use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, MEDIA_PORTS};
+use galene_sips_lab::real::gateway::{ACCOUNT, Gateway, GatewaySettings, MEDIA_PORTS};
 use galene_sips_lab::real::kamailio::{Attack, Digest};
 use galene_sips_lab::real::linphone::{CallState, Encryption, PhoneCodec};
 use galene_sips_lab::real::meeting::Meeting;
@@ -61,7 +61,8 @@ async fn with_clear_linphone(codec: PhoneCodec, lines: &str, allowed: bool) {
     let meeting = Meeting::start(&rig).await.unwrap();
     let mut kamailio = rig.kamailio(Digest::Sha256, Attack::None).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_galene-sips"));
-    let gateway = Gateway::start_with(&rig, binary, &meeting, lines).unwrap();
+    let gateway =
+        Gateway::start(&rig, binary, &meeting, GatewaySettings { end: lines, ..GatewaySettings::USUAL }).unwrap();
     kamailio.wait_registered("conference", SOON).unwrap_or_else(|failure| panic!("{failure}\n{}", gateway.log()));
     let peer = Arc::new(meeting.join("listener").await.unwrap());
     let speaker = Arc::clone(&peer);

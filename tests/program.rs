@@ -269,13 +269,16 @@ async fn a_call_as_status_calls_hangup_and_the_log_show_it() {
     assert_eq!(status["accounts"][0]["signalling"]["level"], "verified");
     assert_eq!(status["accounts"][0]["signalling"]["peer_name"], DOMAIN);
     assert_eq!(status["accounts"][0]["galene"], "idle");
+    assert_eq!(status["accounts"][0]["level"], Value::Null, "no call");
 
     let phone = scene.phone().await;
     let call = phone.call(&format!("sip:conference@{DOMAIN}")).await.unwrap();
     call.speak(vec![1000; 48_000]).await;
     let calls = ask("calls");
     schema::check(&schema_of("calls"), &calls, "calls");
-    schema::check(&schema_of("status"), &ask("status"), "status");
+    let status = ask("status");
+    schema::check(&schema_of("status"), &status, "status");
+    assert_eq!(status["accounts"][0]["level"], "srtp", "the weakest call");
     let shown = &calls["calls"][0];
     assert_eq!(shown["id"], 1);
     assert_eq!(shown["state"], "talking");
@@ -285,10 +288,12 @@ async fn a_call_as_status_calls_hangup_and_the_log_show_it() {
     assert!(shown["rtp"]["sent"].as_u64().unwrap() > 20, "{shown}");
     assert_eq!(shown["rtp"]["auth_failures"], 0);
     assert_eq!(shown["galene"]["state"], "publishing");
+    assert_eq!(shown["galene"]["may_write"], true);
     let people = text(&command(scene.directory.path(), &["calls", "--config", &config]).stdout);
     assert!(people.contains("encrypted to the provider: AES_CM_128_HMAC_SHA1_80 (SDES)"), "{people}");
     let people = text(&command(scene.directory.path(), &["status", "--config", &config]).stdout);
     assert!(people.contains("registered") && people.contains("TLS 1.3"), "{people}");
+    assert!(people.contains("calls         1, the weakest encrypted to the provider, who can listen\n"), "{people}");
 
     let other = command(scene.directory.path(), &["hangup", "99", "--config", &config]);
     fails(&other, 1, &["no call 99", "`galene-sips calls` lists them"]);
@@ -412,10 +417,10 @@ async fn a_name_without_an_address_is_reported_and_tried_again() {
     let name = format!("{}.lab.test", "a".repeat(64)); // too long a label for any DNS question, so none is asked
     let directory = prepared("dns", &good().replace("127.0.0.1:9", &name));
     let mut gateway = Gateway::start(directory.path(), &["run", "--config", "config.toml"]);
-    gateway.line_with(&["WARN", "no connection to the provider", "cannot find the address", "remedy="]).await;
+    gateway.line_with(&["WARN", "the provider was not found", "that is no name", "remedy="]).await;
     let registration = json(&directory, &["status", "--json", "--config", "config.toml"]);
     let registration = registration["accounts"][0]["registration"].as_str().unwrap().to_owned();
-    assert!(registration.contains("cannot find the address"), "{registration}");
+    assert!(registration.contains("that is no name"), "{registration}");
     assert!(gateway.terminate().await.0.success());
 }
 

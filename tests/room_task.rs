@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
 
-use galene_sips::audio::Codec;
+use galene_sips::audio::{Codec, Language};
 use galene_sips::galene::{Credentials, GroupAddress};
+use galene_sips::io::dns::{Anchors, Dns};
 use galene_sips::io::ports::PortPool;
 use galene_sips::io::room::{self, RoomMessage};
 use galene_sips::io::tls::Trust;
@@ -46,11 +47,17 @@ impl Lonely {
         let trust = Trust::only(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         let credentials = Credentials::Token(address.token().unwrap().duplicate());
-        let config = RoomConfig { credentials, robot_name: "Phone gateway".to_owned(), clock: wall_clock() };
+        let config = RoomConfig {
+            credentials,
+            robot_name: "Phone gateway".to_owned(),
+            clock: wall_clock(),
+            language: Language::default(),
+        };
         let room = Room::new(config, Box::new(SystemRandomness::default()));
         let (messages, inbox) = mpsc::channel(64);
         let (outbox, events) = mpsc::unbounded_channel();
-        inside.spawn(room::run(room, Arc::new(address), trust, inbox, outbox));
+        let dns = Dns::new(&[], Anchors::iana()).unwrap();
+        inside.spawn(room::run(room, Arc::new(address), dns, trust, inbox, outbox));
         let first = 19_000 + (std::process::id() % 100) as u16 * 20;
         Lonely { outside, server, inside, pool: PortPool::new(first..=first + 19), messages, events }
     }
@@ -113,6 +120,7 @@ fn setup(number: u32) -> LegSetup {
         },
         remote: RemoteMedia { rtp: Some(([127, 0, 0, 1], 9).into()), rtcp: None, rtcp_mux: false },
         direction: Direction { from_phone: true, to_phone: true },
+        warning: None,
     }
 }
 

@@ -6,7 +6,7 @@ mod gateway;
 
 use galene_sips::io::flow::Flow;
 use galene_sips::io::tls::{self, SipIdentity, Trust};
-use galene_sips::policy::{Connecting, Rules, Transport, judge};
+use galene_sips::policy::{Connecting, Directions, Rules, Transport, judge};
 use galene_sips_lab::certificates::{Authority, Kind, Tls};
 use gateway::Directory;
 use std::io::ErrorKind;
@@ -36,9 +36,9 @@ async fn flow(name: &str) -> (Flow, TlsStream<TcpStream>) {
     let directory = Directory::new(name);
     let trust = Trust::only(&directory.file("ca.pem", 0o644, &authority.pem())).unwrap();
     let rules = Rules::strict(format!("alice@{NAME}"));
-    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: Vec::new() };
-    let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().unwrap();
-    let connection = tls::connect_sip(allowed, address, &identity, &trust, &rules).await.unwrap();
+    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: Vec::new(), client: None };
+    let allowed = judge(&rules, &Connecting { transport: Transport::Tls, dns: Directions::Usable }).allowed().unwrap();
+    let connection = tls::connect_sip(allowed, &[address], &identity, &trust, &rules, tls::PATIENCE).await.unwrap();
     (Flow::new(connection).unwrap().0, take.await.unwrap())
 }
 

@@ -7,7 +7,9 @@ mod gateway;
 
 use galene_sips::io::files;
 use galene_sips::io::tls::{self, SipConnection, SipIdentity, TlsError, Trust};
-use galene_sips::policy::{AccountRules, Connecting, Downgrade, Exception, Rules, SignallingLevel, Transport, judge};
+use galene_sips::policy::{
+    AccountRules, Connecting, Directions, Downgrade, Exception, Rules, SignallingLevel, Transport, judge,
+};
 use galene_sips_lab::certificates::{Authority, Identity, Kind, Tls};
 use galene_sips_lab::tls_trap::{TlsTrap, Visit};
 use gateway::{Directory, Gateway, command};
@@ -89,9 +91,9 @@ async fn connect_by(
     let directory = Directory::new(&format!("tls-refusals-{number}"));
     let trust = Trust::only(&directory.file("ca.pem", 0o644, &authority.pem())).unwrap();
     let rules = change(Rules { signalling: wanted.signalling, ..Rules::strict(format!("alice@{NAME}")) });
-    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: wanted.pins.clone() };
-    let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().unwrap();
-    tls::connect_sip(allowed, to, &identity, &trust, &rules).await
+    let identity = SipIdentity { expected_name: NAME.to_owned(), pins: wanted.pins.clone(), client: None };
+    let allowed = judge(&rules, &Connecting { transport: Transport::Tls, dns: Directions::Usable }).allowed().unwrap();
+    tls::connect_sip(allowed, &[to], &identity, &trust, &rules, tls::PATIENCE).await
 }
 
 /// Connects to a server with this configuration. Whatever the verdict is, the server must not have heard a byte yet.
@@ -351,10 +353,11 @@ async fn a_server_that_demands_a_client_certificate_has_its_own_rule() {
     let trap = TlsTrap::start(demanding(Tls::V13)).await.unwrap();
     let mut connection = connect(trap.address(), &authority, &verified()).await.unwrap();
     let error = connection.stream.read_u8().await.unwrap_err();
-    let refusal = tls::refused_in_handshake(&error, false, NAME).unwrap();
+    let refusal = connection.client_certificate.refusal(&error, NAME).unwrap();
     assert_eq!(refusal.rule.as_str(), "client-certificate");
     let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    assert!(tls::refused_in_handshake(&cut, true, NAME).is_none(), "a broken connection says nothing of the server");
+    let nothing = connection.client_certificate.refusal(&cut, NAME);
+    assert!(nothing.is_none(), "a broken connection says nothing of the server");
 }
 
 /// Before TLS 1.3 OpenSSL says no more than "handshake failure"; that it asked for a certificate tells what it lacks.

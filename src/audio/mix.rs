@@ -5,6 +5,9 @@
 
 use crate::units::SampleRate;
 
+/// So much quieter are the others behind what somebody is told: 18 dB.
+const FAR_BEHIND: i32 = 8;
+
 /// The sum of all talkers in one 20 ms frame.
 pub struct Mix {
     total: Vec<i32>,
@@ -37,6 +40,13 @@ impl Mix {
     pub fn without(&self, own: &[i16], limiter: &mut Limiter, out: &mut [i16]) {
         let own = own.iter().copied().chain(std::iter::repeat(0));
         limiter.frame(self.total.iter().zip(own).map(|(&sum, own)| sum.saturating_sub(i32::from(own))), out);
+    }
+
+    /// What somebody hears who is told something: `told`, and everyone but himself far behind it. `own` is empty for who said nothing.
+    pub fn behind(&self, told: &[i16], own: &[i16], limiter: &mut Limiter, out: &mut [i16]) {
+        let own = own.iter().copied().chain(std::iter::repeat(0));
+        let others = self.total.iter().zip(own).map(|(&sum, own)| sum.saturating_sub(i32::from(own)) / FAR_BEHIND);
+        limiter.frame(others.zip(told).map(|(others, &told)| others.saturating_add(i32::from(told))), out);
     }
 }
 

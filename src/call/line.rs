@@ -5,12 +5,14 @@
 
 mod exceptions;
 mod people;
+mod ratchet;
 mod zrtp;
 
 use super::phone_call::{Change, Declined, Judging, Opened, PhoneCall, Settled, State};
+use crate::audio::Announcement;
 use crate::keying::{Keys, Secured};
-use crate::peers::{Change as PeerChange, PeerBook};
-use crate::policy::{AccountRules, Exception, Login, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, judge};
+use crate::peers::{Change as PeerChange, PeerBook, Ratchet, Record};
+use crate::policy::{AccountRules, Exception, MayAuthenticate, MediaLevel, Rule, Rules, SignallingLevel, TlsVersion};
 use crate::room::{Direction, JoinRefused, LegOrder, LegSetup, RemoteMedia, RoomEvent};
 use crate::sip::{self, Agent, DialogId, Event, Reply, TransactionKey};
 use crate::srtp::Suite;
@@ -46,6 +48,8 @@ pub struct ZrtpIdentity {
     pub zid: Zid,
     /// The phones of earlier calls.
     pub peers: PeerBook,
+    /// What accounts have shown.
+    pub ratchet: Ratchet,
     /// The time of day, for what is remembered.
     pub clock: WallClock,
     /// Makes a source of randomness for each exchange.
@@ -81,8 +85,12 @@ pub enum Output {
     Order(CallNumber, LegOrder),
     /// Write this into the group's chat, or to one participant (a client id) alone.
     Say(Option<String>, String),
+    /// Tell a phone this aloud.
+    Announce(CallNumber, Announcement),
     /// Write these to the store, in this order.
     Keep(Vec<PeerChange>),
+    /// Write what the account has shown to the store.
+    Hold(Vec<Record>),
     /// The phone leaves.
     Leave(CallNumber),
     /// After [`Line::shut_down`]: nothing is left to do.
@@ -132,6 +140,8 @@ pub struct LineReport {
     pub registration: String,
     /// Whether it is registered.
     pub registered: bool,
+    /// What the weakest call of its room is worth; `None` while none has sound.
+    pub room_level: Option<MediaLevel>,
     /// Its calls.
     pub calls: Vec<CallReport>,
     /// Its exceptions in force.
@@ -150,6 +160,7 @@ pub struct Line {
     random: Box<dyn Random>,
     numbers: CallNumbers,
     signalling: Option<SignallingLevel>,
+    tls: Option<TlsVersion>,
     /// What the connection rests on.
     signalling_exception: Option<Arc<Exception>>,
     calls: BTreeMap<CallNumber, PhoneCall>,
@@ -160,8 +171,6 @@ pub struct Line {
     shut_down: bool,
     /// At the shutdown a call was not acknowledged yet.
     bye_waits: bool,
-    /// What people were told of the room's weakest call.
-    told_level: Option<MediaLevel>,
 }
 
 impl Line {
@@ -175,6 +184,7 @@ impl Line {
             random,
             numbers,
             signalling: None,
+            tls: None,
             signalling_exception: None,
             calls: BTreeMap::new(),
             registration: Err("not connected yet".to_owned()),
@@ -182,13 +192,13 @@ impl Line {
             closing: None,
             shut_down: false,
             bye_waits: false,
-            told_level: None,
         }
     }
 
     /// A TLS connection is up, and policy admitted it.
     pub fn flow_up(&mut self, now: Instant, local: SocketAddr, proof: MayAuthenticate) {
         self.signalling = Some(proof.level());
+        self.tls = Some(proof.tls());
         self.signalling_exception = proof.exception().map(Arc::clone);
         self.agent.flow_up(now, local, proof);
         self.pump(now);
@@ -314,6 +324,7 @@ impl Line {
                 Ok(_) => "registered".to_owned(),
                 Err(why) => why.clone(),
             },
+            room_level: self.room_level(),
             calls: self.calls.values().map(|call| self.report_call(call, now)).collect(),
             exceptions: self.rules.exceptions.iter().map(Arc::clone).collect(),
             today: self.today,
@@ -337,12 +348,10 @@ impl Line {
                     tracing::info!(account = self.config.account, expires_s = expires.as_secs(), "registered");
                 }
                 self.registration = Ok(now);
+                self.registered_with(now);
             }
-            Event::RegistrationFailed { status, reason, hint, retry_in, login } => {
-                let refusal = login.and_then(|scheme| judge(&self.rules, &Login { scheme }).allowed().err());
-                let rule = refusal.as_ref().map(|refusal| refusal.rule.as_str());
-                let (reason, remedy) = refusal.map_or((reason, hint), |refusal| (refusal.reason, refusal.hint));
-                let account = &self.config.account;
+            Event::RegistrationFailed { status, rule, reason, hint, retry_in } => {
+                let (account, rule, remedy) = (&self.config.account, rule.map(Rule::as_str), hint);
                 tracing::warn!(account, status, rule, reason, remedy, ?retry_in, "not registered");
                 self.registration = Err(reason);
             }
@@ -362,8 +371,9 @@ impl Line {
             Event::Cancelled { dialog } => self.gone(dialog, "the caller gave up"),
             Event::Bye { dialog, .. } => self.gone(dialog, "the caller hung up"),
             Event::Terminated { dialog, why } => self.gone(dialog, &why.to_string()),
-            Event::ChallengeRefused { reason, hint } => {
-                tracing::warn!(account = self.config.account, reason, remedy = hint, "a challenge was not answered");
+            Event::ChallengeRefused { rule, reason, hint } => {
+                let (account, rule, remedy) = (&self.config.account, rule.map(Rule::as_str), hint);
+                tracing::warn!(account, rule, reason, remedy, "a challenge was not answered");
             }
             Event::Response { .. } => {}
         }
@@ -384,7 +394,8 @@ impl Line {
             return self.agent.respond(now, key, Reply::new(480, "Temporarily Unavailable"));
         };
         let number = self.numbers.next_number();
-        let (rules, others) = (Arc::clone(&self.rules), self.strongest_but(None));
+        let rules = Arc::new(self.rules_for(&PhoneCall::claimed_caller(request), now));
+        let others = self.strongest_but(None);
         let mut judging =
             Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         let judged = catch_unwind(AssertUnwindSafe(|| PhoneCall::incoming(number, dialog, key, request, &mut judging)));
@@ -465,10 +476,14 @@ impl Line {
         let mut judging =
             Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
-            Ok(None) => self.start_zrtp(now, number),
+            Ok(None) => {
+                self.sound_is_protected(now, number);
+                self.start_zrtp(now, number);
+            }
             Ok(Some(Ok(Settled::Join(setup)))) => {
                 agreed(call);
                 self.outputs.push_back(Output::Join(setup));
+                self.sound_is_protected(now, number);
             }
             Ok(Some(Ok(Settled::Change(change)))) => self.change(number, change),
             Ok(Some(Err(declined))) => {
@@ -506,7 +521,7 @@ impl Line {
         if let Some((invite, body)) = answer {
             self.agent.respond(now, invite, Reply::new(200, "OK").with_sdp(&body));
         }
-        self.tell_joined(number);
+        self.tell_joined(now, number);
         self.start_zrtp(now, number);
     }
 

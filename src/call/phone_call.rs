@@ -6,7 +6,7 @@
 
 use super::line::ZrtpIdentity;
 use super::name::{NOT_ENCRYPTED, claimed_name, participant_name};
-use crate::audio;
+use crate::audio::{self, Announcement};
 use crate::keying::{self, Clear, KeyingError, Keys, Sdes, Secured, Zrtp, ZrtpSetup};
 use crate::peers::{Caller, PeerCache, Verification};
 use crate::policy::{
@@ -225,7 +225,7 @@ pub(super) struct PhoneCall {
     pub(super) peer: String,
     pub(super) participant: String,
     /// The caller, as he claims: what ZRTP's memory is bound to.
-    caller: Caller,
+    pub(super) caller: Caller,
     /// `None` until the phone's offer or answer is there.
     pub(super) terms: Option<Terms>,
     /// Where keys are agreed on by ZRTP.
@@ -246,6 +246,11 @@ pub(super) struct PhoneCall {
 }
 
 impl PhoneCall {
+    /// Who an INVITE says that he is.
+    pub(super) fn claimed_caller(request: &Request) -> Caller {
+        request.headers.from().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri))
+    }
+
     /// Judges an INVITE. Nothing is open yet, nothing was answered.
     pub(super) fn incoming(
         number: CallNumber,
@@ -268,7 +273,7 @@ impl PhoneCall {
             rules: Arc::clone(&judging.rules),
             peer: claimed_name(display.as_deref(), user.as_deref()),
             participant: participant_name(display.as_deref(), user.as_deref(), number),
-            caller: from.as_ref().map_or(Caller::Anonymous, |from| Caller::from_uri(&from.uri)),
+            caller: Self::claimed_caller(request),
             terms: None,
             zrtp: None,
             cache: None,
@@ -295,8 +300,9 @@ impl PhoneCall {
 
     /// What our first offer says about keys: in the form that the minimum asks for, and never in two.
     fn first_keying(&mut self, judging: &mut Judging<'_>) -> Result<OurKeying, Refusal> {
-        // keys in a description are worth nothing where anybody may have written it
-        if judging.rules.media_minimum >= MediaLevel::Zrtp || judging.signalling < SignallingLevel::Pinned {
+        // keys in a description are worth nothing where anybody may have written it, nor to a caller who is held to ZRTP
+        let Rules { media_minimum, floors, .. } = &*judging.rules;
+        if *media_minimum >= MediaLevel::Zrtp || floors.caller || judging.signalling < SignallingLevel::Pinned {
             return Ok(OurKeying::Zrtp(self.zrtp(judging).hello_hash()));
         }
         let Judging { rules, signalling, random, .. } = judging;
@@ -393,6 +399,12 @@ impl PhoneCall {
         }
     }
 
+    /// What the phone is told aloud before it hears anything else.
+    fn warning(&self) -> Option<Announcement> {
+        let (level, _) = self.protection()?;
+        (level == MediaLevel::Clear).then_some(Announcement::NotEncrypted)
+    }
+
     fn leg(&self, keys: LegKeys) -> Option<LegSetup> {
         let terms = self.terms.as_ref()?;
         Some(LegSetup {
@@ -403,6 +415,7 @@ impl PhoneCall {
             keys,
             remote: terms.remote,
             direction: terms.direction(),
+            warning: self.warning(),
         })
     }
 
@@ -495,6 +508,11 @@ impl PhoneCall {
     /// Answered and agreed, and so able to be changed.
     pub(super) fn is_talking(&self) -> bool {
         matches!(self.state, State::Talking { .. })
+    }
+
+    /// The room has it, and it was answered.
+    pub(super) fn is_in_the_room(&self) -> bool {
+        matches!(self.state, State::Talking { joined: true, .. })
     }
 
     /// The INVITE, as long as it has no final response.

@@ -3,7 +3,10 @@
 //! 0 done · 1 refused or failed · 2 usage · 78 bad configuration. Results go to standard output, everything else to standard error.
 //! An error says what happened, why, and what to do.
 
+mod audit;
 mod peers;
+mod ratchet;
+mod setup;
 mod show;
 
 use crate::io::admin::{self, AdminError, Calls, HungUp, Question, ReloadOutcome, Reloaded, Status};
@@ -39,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Register the accounts and take calls, until SIGTERM
     Run(Run),
+    /// Make a configuration: three questions, a try of everything, a file of a few lines
+    Setup(Box<setup::Arguments>),
     /// Read a configuration and tell what is wrong with it, or what it means
     Check {
         /// The configuration
@@ -58,10 +63,14 @@ enum Command {
         #[command(flatten)]
         query: Query,
     },
+    /// What encryption a provider really supports, and whether this gateway would trust it
+    Audit(Box<audit::Arguments>),
     /// Have the running program read its configuration again; calls go on (the same as SIGHUP)
     Reload(Query),
     /// What is remembered of ZRTP phones: which are there, which are verified
     Peers(peers::Arguments),
+    /// What each account is held to because it was so often before, and an administrator's word that it may be less
+    Ratchet(ratchet::Arguments),
 }
 
 #[derive(Args)]
@@ -150,8 +159,11 @@ async fn execute(command: Command) -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Setup(arguments) => setup::execute(*arguments).await,
+        Command::Audit(arguments) => audit::execute(*arguments).await,
         Command::Reload(query) => reload(&query).await,
         Command::Peers(arguments) => peers::execute(arguments).await,
+        Command::Ratchet(arguments) => ratchet::execute(arguments).await,
     }
 }
 

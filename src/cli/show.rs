@@ -1,7 +1,9 @@
 //! Answers for people.
 
 use crate::config::{Config, Date};
-use crate::io::admin::{Call, Calls, ExceptionStatus, PeerAnswer, PeerOrder, PeerStatus, Peers, Status};
+use crate::io::admin::{
+    AccountHolds, Call, Calls, ExceptionStatus, PeerAnswer, PeerOrder, PeerStatus, Peers, RatchetList, Status,
+};
 use crate::io::files;
 use crate::policy::Exception;
 use crate::sip::printable;
@@ -10,6 +12,14 @@ use std::io::Write as _;
 /// Writes a result; a reader that has gone away is no error.
 pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// Writes a line on standard error that the next one replaces; an empty one clears it.
+pub(super) fn progress(line: &str) {
+    let short: String = line.chars().take(79).collect();
+    let mut err = std::io::stderr();
+    let _ = write!(err, "\r\x1b[K{short}");
+    let _ = err.flush();
 }
 
 /// Writes what went wrong.
@@ -86,8 +96,9 @@ pub(super) fn status(status: &Status) -> String {
             }
             None => "no connection".to_owned(),
         };
+        let level = account.level.as_deref().map_or("", weakest);
         out += &format!(
-            "\n{}\n  registration  {}\n  connection    {tls}\n  room          {} ({})\n  calls         {}\n",
+            "\n{}\n  registration  {}\n  connection    {tls}\n  room          {} ({})\n  calls         {}{level}\n",
             account.account,
             printable(&account.registration),
             account.room,
@@ -99,6 +110,16 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     out
+}
+
+/// The room is as strong as its weakest call.
+fn weakest(level: &str) -> &'static str {
+    match level {
+        "zrtp-verified" => ", all encrypted end to end to this gateway, their phones verified",
+        "zrtp" => ", the weakest encrypted end to end to this gateway, its code not compared",
+        "srtp" => ", the weakest encrypted to the provider, who can listen",
+        _ => ", the weakest NOT ENCRYPTED",
+    }
 }
 
 pub(super) fn calls(calls: &Calls) -> String {
@@ -132,8 +153,12 @@ fn call(call: &Call) -> String {
         _ => format!("encrypted to the provider: {} ({})", media.suite, media.method.to_uppercase()),
     };
     let exceptions: String = call.exceptions.iter().map(|one| format!("\n  {}", exception(one))).collect();
+    let unread = match call.galene.may_write {
+        Some(false) => "\n  WARNING: the group does not let the gateway write; its people see no code",
+        Some(true) | None => "",
+    };
     format!(
-        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}{exceptions}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({})\n",
+        "#{} {} → {}\n  {}, {} s, {}\n  {encrypted}{exceptions}\n  packets: {} sent, {} received, {} lost, {} not authentic; jitter {} ms\n  in the group: {} ({}){unread}\n",
         call.id,
         printable(&call.peer),
         call.room,
@@ -159,6 +184,27 @@ pub(super) fn peers(peers: &Peers) -> String {
         out += &format!("\n{}", self::peer(peer));
     }
     out
+}
+
+pub(super) fn ratchet(list: &RatchetList) -> String {
+    let account = |account: &AccountHolds| {
+        let mut out = format!("{}\n", printable(&account.account));
+        for hold in &account.holds {
+            let state = match (&hold.since, &hold.until) {
+                (Some(since), Some(until)) => format!("held to {} since {since}, until {until}", hold.least),
+                _ => format!("not held to {} yet: it was there on {} of 3 days", hold.least, hold.days),
+            };
+            out += &format!("  {:<7} {state}\n", hold.what);
+        }
+        for caller in &account.callers {
+            out += &format!("  caller  {} held to zrtp, until {}\n", printable(&caller.caller), caller.until);
+        }
+        if let Some(cleared) = &account.cleared {
+            out += &format!("  cleared {cleared}\n");
+        }
+        out
+    };
+    list.accounts.iter().map(account).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn order(order: PeerOrder, answer: &PeerAnswer) -> String {
@@ -232,7 +278,11 @@ mod tests {
             },
             codec: "opus".to_owned(),
             rtp: Rtp { sent: 4750, received: 4748, lost: 2, jitter_ms: 4, auth_failures: 0, before_keys: 0 },
-            galene: Participant { participant: "☎ Alice #3".to_owned(), state: "publishing".to_owned() },
+            galene: Participant {
+                participant: "☎ Alice #3".to_owned(),
+                state: "publishing".to_owned(),
+                may_write: Some(true),
+            },
             exceptions: Vec::new(),
         }
     }
@@ -255,6 +305,8 @@ mod tests {
         assert!(shown.contains("code aohi, compared") && shown.matches("WARNING").count() == 2, "{shown}");
         call.media = Media { level: "none".to_owned(), ..call.media };
         assert!(super::call(&call).contains("not secure yet"));
+        call.galene.may_write = Some(false);
+        assert!(super::call(&call).contains("WARNING: the group does not let the gateway write"));
     }
 
     fn excepted() -> ExceptionStatus {
@@ -299,6 +351,7 @@ mod tests {
             signalling: Some(signalling),
             room: "r".to_owned(),
             galene: "idle".to_owned(),
+            level: None,
             calls: 0,
             exceptions: vec![excepted()],
         };

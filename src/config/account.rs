@@ -1,7 +1,7 @@
 //! `[[account]]`: one SIP account, its secret, and what it demands of its provider and its phones.
 
 use super::table::{At, Section};
-use super::{ConfigError, Files, one_line, secret_file};
+use super::{ConfigError, Files, one_line, secret_file, secret_text};
 use crate::policy::{AccountRules, Exception, MediaLevel, Rules, SignallingLevel, ZrtpHash};
 use crate::secret::Secret;
 use base64::Engine;
@@ -21,6 +21,8 @@ pub(super) const KEYS: &[&str] = &[
     "expected_name",
     "ca_file",
     "pin_sha256",
+    "client_cert",
+    "client_key",
     "realm",
     "expires",
     "signalling",
@@ -47,6 +49,8 @@ pub struct Account {
     pub ca_file: Option<PathBuf>,
     /// SHA-256 of acceptable public keys (SPKI), in base64.
     pub pins: Vec<String>,
+    /// What the gateway shows to a provider that asks for a certificate.
+    pub client: Option<ClientFiles>,
     /// The realm to which digests are answered; the first challenge's unless configured.
     pub realm: Option<String>,
     /// Seconds to ask for when registering.
@@ -80,6 +84,15 @@ pub struct OutboundProxy {
     pub host: String,
     /// The port, if it is not to be looked up.
     pub port: Option<u16>,
+}
+
+/// A client certificate, for a provider that asks for one.
+#[derive(Debug)]
+pub struct ClientFiles {
+    /// PEM file of the certificate and those that it needs, its own first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: Secret<String>,
 }
 
 /// What an account proves that it knows.
@@ -133,7 +146,8 @@ fn is_host_name(text: &str) -> bool {
 }
 
 impl OutboundProxy {
-    fn parse(text: &str) -> Option<OutboundProxy> {
+    /// Reads `sips:HOST[:PORT]`.
+    pub fn parse(text: &str) -> Option<OutboundProxy> {
         let rest = text.get(5..).filter(|_| text[..5].eq_ignore_ascii_case("sips:"))?;
         let (host, port) = match rest.strip_prefix('[') {
             Some(literal) => {
@@ -211,6 +225,7 @@ fn read_one(section: &mut Section<'_>, short_tags: bool, files: &dyn Files) -> R
         expected_name,
         ca_file: section.path("ca_file")?,
         pins,
+        client: client(section, files)?,
         realm,
         expires,
         rules: Rules {
@@ -256,6 +271,22 @@ fn secret(section: &mut Section<'_>, realm: bool, files: &dyn Files) -> Result<A
             "the account has more than one of password_file, password_credential and ha1_file",
             "Keep one of them",
         )),
+    }
+}
+
+fn client(section: &mut Section<'_>, files: &dyn Files) -> Result<Option<ClientFiles>, ConfigError> {
+    let certificate = section.path("client_cert")?;
+    let key = secret_text(section, "client_key", files)?.map(|(_, key)| key);
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(ClientFiles { certificate, key })),
+        (Some(_), None) => {
+            Err(section
+                .error("client_cert without client_key", "Add client_key = \"…\", the certificate's private key"))
+        }
+        (None, Some(_)) => {
+            Err(section.error("client_key without client_cert", "Add client_cert = \"…\", the key's certificate"))
+        }
     }
 }
 

@@ -35,6 +35,8 @@ impl Changes {
 
 fn service_keys(old: &Config, new: &Config) -> Vec<String> {
     let pairs = [
+        ("[dns] servers", old.dns.servers == new.dns.servers),
+        ("[dns] trust_anchor", old.dns.trust_anchor == new.dns.trust_anchor),
         ("[media] bind", old.media.bind == new.media.bind),
         ("[media] public_address", old.media.public_address == new.media.public_address),
         ("[media] ports", old.media.ports == new.media.ports),
@@ -57,9 +59,13 @@ fn account_keys(old: &Account, new: &Account) -> Vec<&'static str> {
 }
 
 /// The group itself; another token or password for it is no other group.
-fn room_keys(old: &Config, new: &Config, account: &Address) -> Option<&'static str> {
-    let group = |config: &Config| config.room_of(account).map(group_address);
-    (group(old) != group(new)).then_some("[[room]] group")
+fn room_keys(old: &Config, new: &Config, account: &Address) -> Vec<&'static str> {
+    let (old, new) = (old.room_of(account), new.room_of(account));
+    let pairs = [
+        ("[[room]] group", old.map(group_address) == new.map(group_address)),
+        ("[[room]] language", old.map(|room| room.language) == new.map(|room| room.language)),
+    ];
+    pairs.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }
 
 fn group_address(room: &Room) -> String {

@@ -12,10 +12,10 @@ mod service;
 mod table;
 
 pub use crate::units::Date;
-pub use account::{Account, AccountSecret, Address, Ha1Algorithm, OutboundProxy};
+pub use account::{Account, AccountSecret, Address, ClientFiles, Ha1Algorithm, OutboundProxy};
 pub use change::Changes;
 pub use room::{GroupCredentials, Room};
-pub use service::{Log, LogFormat, LogLevel, Media};
+pub use service::{Dns, Log, LogFormat, LogLevel, Media};
 
 use crate::policy::MediaLevel;
 use crate::secret::Secret;
@@ -33,6 +33,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// The rooms; each names one of the accounts.
     pub rooms: Vec<Room>,
+    /// `[dns]`.
+    pub dns: Dns,
     /// `[media]`.
     pub media: Media,
     /// Where the program keeps what must outlive it.
@@ -112,7 +114,7 @@ impl Config {
     /// The first [`ConfigError`].
     pub fn parse(file: File<'_>, today: Date, files: &dyn Files) -> Result<Config, ConfigError> {
         let source = Source::new(file.path, file.text);
-        let mut top = source.top(&["account", "room", "policy", "media", "store", "admin", "log"])?;
+        let mut top = source.top(&["account", "room", "policy", "dns", "media", "store", "admin", "log"])?;
         let [account, room] = [("account", "[[account]]"), ("room", "[[room]]")]
             .map(|(key, title)| top.sections(key, title, if key == "room" { room::KEYS } else { account::KEYS }));
         let (account, room) = (account?, room?);
@@ -137,6 +139,7 @@ impl Config {
             account.rules.room_minimum = of_room.max().unwrap_or(MediaLevel::Clear);
             account.rules.media_minimum = account.rules.media_minimum.max(account.rules.room_minimum);
         }
+        let dns = service::dns(top.section("dns", "[dns]", service::DNS_KEYS)?)?;
         let media = service::media(top.section("media", "[media]", service::MEDIA_KEYS)?)?;
         let store_directory = match top.section("store", "[store]", &["directory"])? {
             Some(mut store) => store.path("directory")?,
@@ -149,7 +152,7 @@ impl Config {
         };
         let admin_socket = admin_socket.unwrap_or_else(|| store_directory.join("admin.socket"));
         let log = service::log(top.section("log", "[log]", service::LOG_KEYS)?)?;
-        Ok(Config { accounts, rooms, media, store_directory, admin_socket, log })
+        Ok(Config { accounts, rooms, dns, media, store_directory, admin_socket, log })
     }
 }
 
@@ -159,6 +162,16 @@ fn secret_file(
     key: &'static str,
     files: &dyn Files,
 ) -> Result<Option<Secret<String>>, ConfigError> {
+    let Some((at, content)) = secret_text(section, key, files)? else { return Ok(None) };
+    one_line(section, key, at, &content).map(Some)
+}
+
+/// The whole of such a file, and where `key` stands.
+fn secret_text(
+    section: &mut Section<'_>,
+    key: &'static str,
+    files: &dyn Files,
+) -> Result<Option<(usize, Secret<String>)>, ConfigError> {
     let Some(name) = section.text(key)? else { return Ok(None) };
     let path = section.source().relative(&name.value);
     let content = files.secret(&path).map_err(|error| {
@@ -168,7 +181,7 @@ fn secret_file(
         };
         section.source().error(name.at, format!("{} {error}", path.display()), remedy)
     })?;
-    one_line(section, key, name.at, &content).map(Some)
+    Ok(Some((name.at, content)))
 }
 
 /// A secret is the first line of its file; there must be no other.

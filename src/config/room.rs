@@ -3,11 +3,13 @@
 use super::account::media_minimum;
 use super::table::Section;
 use super::{Account, Address, ConfigError, File, Files, secret_file};
+use crate::audio::Language;
 use crate::policy::MediaLevel;
 use crate::secret::Secret;
 use std::path::PathBuf;
 
-pub(super) const KEYS: &[&str] = &["group", "username", "password_file", "account", "ca_file", "media_minimum"];
+pub(super) const KEYS: &[&str] =
+    &["group", "username", "password_file", "account", "ca_file", "media_minimum", "language"];
 
 /// A group and its way in.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Room {
     pub ca_file: Option<PathBuf>,
     /// What the room demands of every call, where it is more than the account does.
     pub media_minimum: Option<MediaLevel>,
+    /// What phones are told aloud is in this language.
+    pub language: Language,
 }
 
 /// What lets us into a group.
@@ -109,7 +113,16 @@ fn read_one(
             section.source().error(written.at, "the room's account is none of the [[account]]s", remedy)
         })?;
     let media_minimum = media_minimum(section)?;
-    Ok(Room { group, credentials, account, ca_file: section.path("ca_file")?, media_minimum })
+    let language = language(section)?;
+    Ok(Room { group, credentials, account, ca_file: section.path("ca_file")?, media_minimum, language })
+}
+
+fn language(section: &mut Section<'_>) -> Result<Language, ConfigError> {
+    let Some(text) = section.text("language")? else { return Ok(Language::default()) };
+    Language::ALL.into_iter().find(|language| language.as_str() == text.value).ok_or_else(|| {
+        let what = "language is neither \"en\" nor \"fr\"";
+        section.source().error(text.at, what, "Remove it to have phones spoken to in English")
+    })
 }
 
 fn has_token(url: &str) -> bool {

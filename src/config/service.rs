@@ -1,12 +1,23 @@
-//! `[media]` and `[log]`: the service's own settings. Each has a safe default.
+//! `[dns]`, `[media]` and `[log]`: the service's own settings. Each has a safe default.
 
 use super::ConfigError;
 use super::table::Section;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
+pub(super) const DNS_KEYS: &[&str] = &["servers", "trust_anchor"];
 pub(super) const MEDIA_KEYS: &[&str] = &["bind", "public_address", "ports"];
 pub(super) const LOG_KEYS: &[&str] = &["level", "format"];
+
+/// `[dns]`: who is asked for names, and whom DNSSEC begins with.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Dns {
+    /// The DNS servers; the system's if none is configured.
+    pub servers: Vec<SocketAddr>,
+    /// A file of DS or DNSKEY records; IANA's keys of the root unless configured.
+    pub trust_anchor: Option<PathBuf>,
+}
 
 /// `[media]`: where phones send their sound.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +86,27 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
+
+pub(super) fn dns(section: Option<Section<'_>>) -> Result<Dns, ConfigError> {
+    let Some(mut section) = section else { return Ok(Dns::default()) };
+    let source = section.source();
+    let server = |text: &super::table::At<String>| {
+        let address = text.value.parse().ok().or_else(|| Some(SocketAddr::new(text.value.parse().ok()?, DNS_PORT)));
+        address.filter(|address| address.port() != 0 && !address.ip().is_unspecified()).ok_or_else(|| {
+            let what = "servers has an entry that is not the address of a DNS server";
+            source.error(
+                text.at,
+                what,
+                "Write ADDRESS or ADDRESS:PORT, such as \"127.0.0.1:53\" or \"[2001:db8::53]:53\"",
+            )
+        })
+    };
+    let servers = section.texts("servers")?.iter().map(server).collect::<Result<_, _>>()?;
+    Ok(Dns { servers, trust_anchor: section.path("trust_anchor")? })
 }
 
 pub(super) fn media(section: Option<Section<'_>>) -> Result<Media, ConfigError> {

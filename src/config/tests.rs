@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use super::*;
+use crate::audio::Language;
 use crate::policy::{Downgrade, Exception, MediaLevel, SignallingLevel};
 use std::collections::HashMap;
 
@@ -34,6 +35,7 @@ fn memory() -> Memory {
         ("/etc/g/empty", Ok("\n")),
         ("/etc/g/two-lines", Ok("one\ntwo\n")),
         ("/etc/g/open", Err(FileError::ReadableByOthers)),
+        ("/etc/g/client.key", Ok("-----BEGIN PRIVATE KEY-----\nhunter5\n-----END PRIVATE KEY-----\n")),
     ]))
 }
 
@@ -95,7 +97,8 @@ fn the_smallest_configuration_has_safe_defaults() {
     let [room] = config.rooms.as_slice() else { panic!("one room") };
     assert!(room.group.equals(b"https://g.example.org/group/x/?token=sesame"));
     assert!(matches!(room.credentials, GroupCredentials::Invitation));
-    assert_eq!(config.media, Media::default());
+    assert!(account.client.is_none());
+    assert_eq!((&config.dns, &config.media), (&Dns::default(), &Media::default()));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
     assert_eq!(config.store_directory, Path::new("/etc/g/galene-sips-store"));
     assert_eq!(config.admin_socket, Path::new("/etc/g/galene-sips-store/admin.socket"));
@@ -136,7 +139,11 @@ fn every_key_of_the_example_is_known_and_every_known_key_is_in_the_example() {
     );
     let exceptions: Vec<Downgrade> = account.exceptions.iter().map(|exception| exception.allow).collect();
     assert_eq!(exceptions, [Downgrade::MediaClear]);
-    let keys = [account::KEYS, room::KEYS, service::MEDIA_KEYS, service::LOG_KEYS, exception::KEYS].concat();
+    assert_eq!(config.dns.servers, ["127.0.0.1:53".parse().unwrap()]);
+    assert_eq!(config.dns.trust_anchor.as_deref(), Some(Path::new("/etc/g/root.key")));
+    assert!(account.client.as_ref().is_some_and(|client| client.certificate == Path::new("/etc/g/client.pem")));
+    let keys = [account::KEYS, room::KEYS, service::DNS_KEYS, service::MEDIA_KEYS, service::LOG_KEYS, exception::KEYS]
+        .concat();
     for key in keys.into_iter().chain(["short_tags", "directory", "socket"]) {
         let there = |line: &str| line.trim_start_matches('#').starts_with(&format!("{key} = "));
         assert!(EXAMPLE.lines().any(there), "{key} is not in the example");
@@ -213,7 +220,6 @@ fn an_unknown_key_names_the_nearest_known_one() {
     fails(&with(PASSWORD, GROUP, "[media]\nport = 1<<"), &["\"ports\"?"]);
     // a key of a later version is as unknown as any other
     fails(&with("register = false<<", GROUP, ""), &["unknown key"]);
-    fails(&with("client_cert = \"x\"<<", GROUP, ""), &["unknown key"]);
 }
 
 #[test]
@@ -286,6 +292,34 @@ fn media_log_store_and_admin_are_read() {
 }
 
 #[test]
+fn dns_servers_are_addresses_with_or_without_a_port() {
+    let config = rest("[dns]\nservers = [\"192.0.2.1\", \"[2001:db8::53]:5353\", \"2001:db8::1\"]\n").unwrap();
+    let wanted = ["192.0.2.1:53", "[2001:db8::53]:5353", "[2001:db8::1]:53"];
+    assert_eq!(config.dns.servers, wanted.map(|address| address.parse().unwrap()));
+    assert_eq!(config.dns.trust_anchor, None);
+    for bad in ["dns.example.org", "127.0.0.1:0", "0.0.0.0", "127.0.0.1:65536", ""] {
+        fails(&with(PASSWORD, GROUP, &format!("[dns]\nservers = [\"{bad}\"<<]")), &["DNS server", "ADDRESS:PORT"]);
+    }
+    fails(&with(PASSWORD, GROUP, "[dns]\nserver = \"127.0.0.1\"<<"), &["[dns]", "\"servers\"?"]);
+    fails(&with(PASSWORD, GROUP, "[dns]\nservers = \"127.0.0.1\"<<"), &["a list of texts"]);
+}
+
+#[test]
+fn a_client_certificate_needs_its_key_and_the_key_is_a_secret() {
+    let lines = |lines: &str| format!("{PASSWORD}\n{lines}");
+    let client = account(&lines("client_cert = \"client.pem\"\nclient_key = \"client.key\"")).unwrap().client.unwrap();
+    assert_eq!(client.certificate, Path::new("/etc/g/client.pem"));
+    assert!(client.key.expose().contains("hunter5") && !format!("{client:?}").contains("hunter5"));
+    let one_alone = |key: &str| with(&lines(key), GROUP, "").replace("[[account]]", "[[account]]<<");
+    fails(&one_alone("client_cert = \"client.pem\""), &["client_cert without client_key"]);
+    fails(&one_alone("client_key = \"client.key\""), &["client_key without client_cert"]);
+    let open = lines("client_cert = \"client.pem\"\nclient_key = \"open\"<<");
+    fails(&with(&open, GROUP, ""), &["can be read by other users", "chmod 600"]);
+    let missing = lines("client_cert = \"client.pem\"\nclient_key = \"missing\"<<");
+    fails(&with(&missing, GROUP, ""), &["cannot be read", "Check client_key"]);
+}
+
+#[test]
 fn pins_are_base64_or_hexadecimal() {
     let hex = "00".repeat(32);
     let colons = format!("FF{}", ":00".repeat(31));
@@ -326,6 +360,15 @@ fn a_call_needs_the_higher_of_what_its_account_and_its_room_demand() {
     assert_eq!(minimum("srtp", "zrtp-verified"), MediaLevel::ZrtpVerified);
     let clear = with(PASSWORD, &format!("{GROUP}\nmedia_minimum = \"clear\"<<"), "");
     fails(&clear, &["only a dated [[policy.exception]]"]);
+}
+
+#[test]
+fn phones_are_spoken_to_in_english_or_french() {
+    let language = |line: &str| parse(&with(PASSWORD, &format!("{GROUP}\n{line}"), "")).unwrap().rooms[0].language;
+    assert_eq!(language(""), Language::English);
+    assert_eq!(language("language = \"en\""), Language::English);
+    assert_eq!(language("language = \"fr\""), Language::French);
+    fails(&with(PASSWORD, &format!("{GROUP}\nlanguage = \"FR\"<<"), ""), &["neither \"en\" nor \"fr\""]);
 }
 
 #[test]

@@ -4,18 +4,21 @@
 //! jittered back-off (RFC 5626 §4.5), soon after a connection that worked and slowly after refusals. What makes a
 //! connection break may come from a caller, so that alone never keeps the account away for long.
 
+use super::dns::Dns;
 use super::files;
 use super::flow::Flow;
 use super::peers::PeerStore;
 use super::ports::{MediaSockets, PortPool};
-use super::resolve;
 use super::room::RoomMessage;
 use super::tls::{self, SipConnection, SipIdentity, TlsDescription, TlsError, Trust};
 use crate::call::{Line, LineReport, MediaPorts, Output};
 use crate::peers::Change;
-use crate::policy::{AccountRules, Connecting, Exception, SignallingLevel, Transport, Verdict, judge};
+use crate::policy::{
+    AccountRules, Connecting, Directions, Exception, Refusal, Rules, SignallingLevel, Transport, Verdict, judge,
+};
 use crate::room::RoomEvent;
 use crate::sip::digest::Password;
+use crate::sip::locate::{NotLocated, Target};
 use crate::sip::printable;
 use crate::units::{CallNumber, Random};
 use std::collections::HashMap;
@@ -31,6 +34,9 @@ use tokio::time::sleep_until;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// A server that is silent so long is left for the next one, if there is one.
+const NEXT_SERVER_AFTER: Duration = Duration::from_secs(3);
+
 /// How late the end of a day may be noticed.
 const DAY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,10 +44,12 @@ const DAY_PATIENCE: Duration = Duration::from_secs(60);
 pub struct AccountSettings {
     /// The account, as `user@domain`.
     pub account: String,
-    /// The host to connect to: the outbound proxy, else the domain.
+    /// Who looks up names.
+    pub dns: Dns,
+    /// Whose servers to look for: the outbound proxy, else the domain.
     pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The port, if it is not to be looked up.
+    pub port: Option<u16>,
     /// Who must answer there.
     pub identity: SipIdentity,
     /// Who vouches for it.
@@ -64,6 +72,8 @@ pub enum AccountMessage {
     HangUp(CallNumber, oneshot::Sender<bool>),
     /// The configuration was read again: other settings, and another password if it is one.
     Change(Box<AccountSettings>, Option<Password>),
+    /// A person has cleared what the account was held to: try again at once.
+    RatchetCleared,
     /// BYE to all, un-REGISTER, end.
     ShutDown,
 }
@@ -87,9 +97,32 @@ impl AccountSettings {
         (&self.host, self.port, &self.identity) == (&other.host, other.port, &other.identity)
             && self.trust == other.trust
     }
+
+    /// What the account demands now: the rules of today, and what it is held to.
+    fn rules_now(&self) -> Rules {
+        let floors = self.peers.ratchet().floors(&self.account, super::unix_time());
+        Rules { floors, ..self.rules.on(files::today()) }
+    }
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<SipConnection, TlsError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Connected, NoConnection>> + Send>>;
+
+/// A connection to one of the provider's servers.
+struct Connected {
+    connection: SipConnection,
+    /// Its name in DNS, and port.
+    server: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum NoConnection {
+    /// With what policy says of it.
+    #[error("{0}")]
+    NotLocated(NotLocated, Option<Refusal>),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+}
 
 /// The way to the provider.
 enum Link {
@@ -106,7 +139,7 @@ enum Link {
 /// What became of the way to the provider.
 enum LinkEvent {
     TryNow,
-    Tried(Result<Box<SipConnection>, TlsError>),
+    Tried(Result<Box<Connected>, NoConnection>),
     Received(usize),
     Broken(String),
 }
@@ -123,7 +156,7 @@ impl Link {
             Link::Up(flow) => match flow.progress(buffer).await {
                 Ok(0) => LinkEvent::Broken("the provider closed the connection".to_owned()),
                 Ok(length) => LinkEvent::Received(length),
-                Err(error) => LinkEvent::Broken(flow.refusal(&error).unwrap_or_else(|| broke(&error))),
+                Err(error) => LinkEvent::Broken(broke(&error, flow)),
             },
             Link::Over => pending().await,
         }
@@ -137,8 +170,16 @@ impl Link {
     }
 }
 
-fn broke(error: &std::io::Error) -> String {
-    format!("the connection to the provider broke: {error}")
+/// Why a connection broke. If the provider broke it for what this gateway lacks, a rule says so.
+fn broke(error: &std::io::Error, flow: &Flow) -> String {
+    match flow.refusal(error) {
+        Some(refusal) => {
+            let (rule, reason, remedy) = (refusal.rule.as_str(), &refusal.reason, &refusal.hint);
+            tracing::error!(rule, reason, remedy, "refused by the provider");
+            format!("{reason}. {remedy}")
+        }
+        None => format!("the connection to the provider broke: {error}"),
+    }
 }
 
 struct Task {
@@ -211,22 +252,45 @@ enum Happened {
     Time,
 }
 
-/// Looks for the provider: the host's addresses in turn. A refusal by policy ends the search, since it is about the
-/// server, not the address.
-async fn attempt(settings: Arc<AccountSettings>) -> Result<SipConnection, TlsError> {
-    let unreachable = |why: String| TlsError::Connect { to: settings.host.clone(), why };
-    let addresses =
-        resolve::addresses(&settings.host, settings.port).await.map_err(|error| unreachable(error.to_string()))?;
-    let mut trouble = unreachable("it has no address".to_owned());
-    let rules = settings.rules.on(files::today());
-    for address in addresses {
-        let allowed = judge(&rules, &Connecting { transport: Transport::Tls }).allowed().map_err(TlsError::Refused)?;
-        match tls::connect_sip(allowed, address, &settings.identity, &settings.trust, &rules).await {
-            Err(TlsError::Connect { to, why }) => trouble = TlsError::Connect { to, why },
-            decided => return decided,
+/// Looks for the provider's servers, and tries them in turn. A refusal by policy ends the search, since it is about the
+/// provider, not about one of its servers.
+async fn attempt(settings: Arc<AccountSettings>) -> Result<Connected, NoConnection> {
+    let located = settings.dns.locate(&settings.host, settings.port).await;
+    let rules = settings.rules_now();
+    let may_connect = |dns| judge(&rules, &Connecting { transport: Transport::Tls, dns }).allowed();
+    let located = match located {
+        Ok(located) => located,
+        Err(not) => {
+            let refusal = may_connect(not.directions()).err();
+            return Err(NoConnection::NotLocated(not, refusal));
+        }
+    };
+    let (way, dnssec) = (located.way.as_str(), located.dnssec.map_or("not needed", |dnssec| dnssec.as_str()));
+    let servers: Vec<String> = located.targets.iter().map(server).collect();
+    tracing::info!(account = settings.account, host = settings.host, way, dnssec, ?servers, "found the provider");
+    let last = located.targets.len().saturating_sub(1);
+    let mut trouble = TlsError::Connect { to: settings.host.clone(), why: "it has no address".to_owned() };
+    for (at, target) in located.targets.iter().enumerate() {
+        let patience = if at == last { tls::PATIENCE } else { NEXT_SERVER_AFTER };
+        let addresses: Vec<SocketAddr> =
+            target.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
+        let allowed = may_connect(Directions::Usable).map_err(TlsError::Refused)?;
+        let (identity, trust) = (&settings.identity, &settings.trust);
+        match tls::connect_sip(allowed, &addresses, identity, trust, &rules, patience).await {
+            Ok(connection) => return Ok(Connected { connection, server: server(target) }),
+            Err(error @ TlsError::Connect { .. }) => {
+                let (account, server) = (&settings.account, server(target));
+                tracing::debug!(account, server, %error, "a server of the provider cannot be used");
+                trouble = error;
+            }
+            Err(refused) => return Err(refused.into()),
         }
     }
-    Err(trouble)
+    Err(trouble.into())
+}
+
+fn server(target: &Target) -> String {
+    format!("{}:{}", target.name, target.port)
 }
 
 impl Task {
@@ -244,6 +308,13 @@ impl Task {
                 let _ = reply.send(self.line.hang_up(super::now(), call, "the administrator ended it"));
             }
             Some(AccountMessage::Change(settings, password)) => self.change(*settings, password),
+            Some(AccountMessage::RatchetCleared) => {
+                self.line.ratchet_cleared();
+                self.close("what the account was held to is cleared");
+                if matches!(self.link, Link::Waiting(_)) {
+                    self.link = Link::Waiting(super::now());
+                }
+            }
             Some(AccountMessage::ShutDown) | None => {
                 self.shutting_down = true;
                 self.line.shut_down(super::now());
@@ -269,7 +340,7 @@ impl Task {
     }
 
     fn still_allows(&self, flow: &Flow) -> Result<(), String> {
-        match judge(&self.settings.rules.on(files::today()), &flow.peer) {
+        match judge(&self.settings.rules_now(), &flow.peer) {
             Verdict::Allowed(proof) if (proof.level(), proof.exception()) == (flow.level, flow.exception.as_ref()) => {
                 Ok(())
             }
@@ -315,7 +386,8 @@ impl Task {
         }
     }
 
-    fn connected(&mut self, connection: SipConnection) {
+    fn connected(&mut self, connected: Connected) {
+        let Connected { connection, server } = connected;
         match Flow::new(connection) {
             Ok((flow, proof)) => {
                 if let Err(why) = self.still_allows(&flow) {
@@ -323,7 +395,7 @@ impl Task {
                 }
                 tracing::info!(
                     account = self.settings.account,
-                    host = self.settings.host,
+                    server,
                     tls = flow.description.version,
                     cipher = flow.description.cipher,
                     signalling = flow.level.as_str(),
@@ -342,19 +414,24 @@ impl Task {
                 self.link = Link::Up(flow);
                 self.line.flow_up(since, local, proof);
             }
-            Err(error) => self.retry(&broke(&error)),
+            Err(error) => self.retry(&error.to_string()),
         }
     }
 
-    fn not_connected(&mut self, error: &TlsError) {
+    fn not_connected(&mut self, error: &NoConnection) {
         let (account, host) = (&self.settings.account, &self.settings.host);
         let why = match error {
-            TlsError::Refused(refusal) => {
+            NoConnection::Tls(TlsError::Refused(refusal)) => {
                 let (rule, reason, remedy) = (refusal.rule.as_str(), &refusal.reason, &refusal.hint);
                 tracing::error!(account, host, rule, reason, remedy, "provider refused before any SIP was sent");
                 format!("{reason}. {remedy}.")
             }
-            other => {
+            NoConnection::NotLocated(not, refusal) => {
+                let rule = refusal.as_ref().map(|refusal| refusal.rule.as_str());
+                tracing::warn!(account, host, rule, error = %not, remedy = not.remedy(), "the provider was not found");
+                format!("{not}; {}", not.remedy())
+            }
+            NoConnection::Tls(other) => {
                 let remedy = "check the address in outbound_proxy (or the account's domain), DNS, and firewalls";
                 tracing::warn!(account, host, error = %other, remedy, "no connection to the provider");
                 other.to_string()
@@ -418,6 +495,10 @@ impl Task {
                 Output::Rekey(call, keys) => self.tell_room(RoomMessage::Rekey(call, keys)).await,
                 Output::Order(call, order) => self.tell_room(RoomMessage::Order(call, order)).await,
                 Output::Keep(changes) => self.keep(changes),
+                Output::Hold(records) => drop(self.settings.peers.hold(records)),
+                Output::Announce(call, announcement) => {
+                    self.tell_room(RoomMessage::Announce(call, announcement)).await;
+                }
                 Output::Say(to, text) => self.tell_room(RoomMessage::Say(to, text)).await,
                 Output::Leave(call) => {
                     self.waiting_ports.remove(&call);
@@ -437,7 +518,8 @@ impl Task {
         let Link::Up(flow) = &mut self.link else { return };
         tracing::trace!(account = self.settings.account, length = bytes.len(), message = start_line(bytes), "sent");
         if let Err(error) = flow.send(bytes) {
-            self.lost(&broke(&error));
+            let why = broke(&error, flow);
+            self.lost(&why);
         }
     }
 

@@ -1,13 +1,15 @@
-//! The admin socket: a running program answers `status`, `calls`, `hangup`, `reload` and `peers` to its own user.
+//! The admin socket: a running program answers `status`, `calls`, `hangup`, `reload`, `peers` and `ratchet` to its own user.
 //!
 //! A Unix socket, 0600 in a 0700 directory; the peer's uid must be ours. One line of JSON asks, one line answers.
 
 mod peers;
+mod ratchet;
 
 use super::account::{AccountMessage, AccountReport};
 use super::peers::PeerStore;
 use super::room::RoomMessage;
 pub use peers::{PeerAnswer, PeerOrder, PeerOutcome, PeerStatus, PeerVerification, Peers};
+pub use ratchet::{AccountHolds, CallerHold, Hold, RatchetAnswer, RatchetList, RatchetOutcome};
 
 use crate::call::SoundReport;
 use crate::peers::PeerQuery;
@@ -62,6 +64,13 @@ pub enum Question {
         /// With which.
         query: PeerQuery,
     },
+    /// What each account is held to.
+    Ratchet,
+    /// Hold one to nothing.
+    RatchetClear {
+        /// Which.
+        account: String,
+    },
 }
 
 /// `status --json`.
@@ -90,6 +99,9 @@ pub struct AccountStatus {
     pub room: String,
     /// `connecting`, `joined`, `away`, or `idle` while there is no call.
     pub galene: String,
+    /// What the room's weakest call is worth, as in [`Media::level`]; absent while no call has sound.
+    #[serde(default)]
+    pub level: Option<String>,
     /// How many calls there are.
     pub calls: usize,
     /// What is allowed today although the rules refuse it; absent if nothing is.
@@ -216,6 +228,9 @@ pub struct Participant {
     pub participant: String,
     /// `connecting`, `joined`, `publishing`, `muted` or `away`.
     pub state: String,
+    /// Whether the group lets the gateway write codes and warnings into its chat; absent while that is not known.
+    #[serde(default)]
+    pub may_write: Option<bool>,
 }
 
 /// The answer to `hangup`.
@@ -417,6 +432,8 @@ async fn answer(stream: UnixStream, parts: &[Part], store: &PeerStore, reload: &
         }
         Ok(Question::Peers) => serde_json::to_string(&peers::list(store)),
         Ok(Question::Peer { order, query }) => serde_json::to_string(&peers::order(store, order, &query).await),
+        Ok(Question::Ratchet) => serde_json::to_string(&ratchet::list(parts, store)),
+        Ok(Question::RatchetClear { account }) => serde_json::to_string(&ratchet::clear(parts, store, &account).await),
         Err(_) => return Ok(()),
     };
     writer.write_all(text.map_err(io::Error::other)?.as_bytes()).await?;
@@ -474,6 +491,7 @@ async fn status(parts: &[Part]) -> Status {
                 Some(room) => room.listener.map_or("idle", |listener| listener.state).to_owned(),
                 None => "the room's task does not answer".to_owned(),
             },
+            level: report.as_ref().and_then(|report| report.line.room_level).map(|level| level.as_str().to_owned()),
             calls: report.as_ref().map_or(0, |report| report.line.calls.len()),
             exceptions: report.map_or_else(Vec::new, |report| exceptions(&report.line.exceptions, report.line.today)),
         });
@@ -503,6 +521,7 @@ async fn calls(parts: &[Part]) -> Calls {
                 galene: Participant {
                     participant: leg.map(|leg| leg.participant.participant.clone()).unwrap_or_default(),
                     state: leg.map_or("connecting", |leg| leg.participant.state).to_owned(),
+                    may_write: room.may_write,
                 },
                 exceptions: exceptions(&call.exceptions, report.line.today),
             });

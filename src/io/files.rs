@@ -2,14 +2,15 @@
 //!
 //! A file with a secret must be readable by its owner alone. Secrets come from files and standard input, never from the command line.
 
-use super::tls::Trust;
-use crate::config::{Address, Config, ConfigError, Date, File, FileError, Files, GroupCredentials, Room};
+use super::dns::Anchors;
+use super::tls::{ClientIdentity, Trust};
+use crate::config::{Account, Address, Config, ConfigError, Date, File, FileError, Files, GroupCredentials, Room};
 use crate::galene::GroupAddress;
 use crate::secret::Secret;
 use std::env;
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -105,7 +106,32 @@ pub fn authorities(ca_file: Option<&Path>) -> Result<Trust, ConfigError> {
     })
 }
 
-/// What the configuration cannot check itself, since it knows nothing of Galène and TLS.
+/// What an account shows to a provider that asks for a certificate.
+pub fn client_identity(account: &Account) -> Result<Option<ClientIdentity>, ConfigError> {
+    let Some(client) = &account.client else { return Ok(None) };
+    ClientIdentity::read(&client.certificate, &client.key).map(Some).map_err(|error| ConfigError {
+        file: client.certificate.clone(),
+        line: 0,
+        what: error.to_string(),
+        remedy: "Name a certificate and its own private key, both in PEM form (-----BEGIN …-----)".to_owned(),
+    })
+}
+
+/// Whom DNSSEC begins with: the keys of a file alone, or those of the root.
+pub fn trust_anchors(file: Option<&Path>) -> Result<Anchors, ConfigError> {
+    let Some(file) = file else { return Ok(Anchors::iana()) };
+    let text = read(file).map(|(text, _)| text).map_err(|error| error.to_string());
+    text.and_then(|text| Anchors::parse(text.expose())).map_err(|why| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        what: format!("trust_anchor cannot be used: {why}"),
+        remedy:
+            "Name a file with DS or DNSKEY records, such as /usr/share/dns/root.key; without the key, IANA's keys count"
+                .to_owned(),
+    })
+}
+
+/// What the configuration cannot check itself, since it knows nothing of Galène, TLS and DNS.
 fn checked(config: Config) -> Result<Config, ConfigError> {
     for room in &config.rooms {
         let address = group(room)?;
@@ -114,7 +140,11 @@ fn checked(config: Config) -> Result<Config, ConfigError> {
         }
         authorities(room.ca_file.as_deref())?;
     }
-    config.accounts.iter().try_for_each(|account| authorities(account.ca_file.as_deref()).map(drop))?;
+    for account in &config.accounts {
+        authorities(account.ca_file.as_deref())?;
+        client_identity(account)?;
+    }
+    trust_anchors(config.dns.trust_anchor.as_deref())?;
     Ok(config)
 }
 
@@ -172,6 +202,42 @@ fn state_directory() -> PathBuf {
         .or_else(|| named("XDG_STATE_HOME").map(|state| state.join("galene-sips")))
         .or_else(|| named("HOME").map(|home| home.join(".local/state/galene-sips")))
         .unwrap_or_else(|| PathBuf::from("/var/lib/galene-sips"))
+}
+
+/// A password of a file that only its owner may read; `-` is standard input.
+///
+/// # Errors
+/// When it cannot be read, or others can read it.
+pub fn password(path: &Path) -> Result<Secret<String>, ConfigError> {
+    let text = secret(path).map_err(|error| ConfigError {
+        file: path.to_owned(),
+        line: 0,
+        what: format!("it {error}"),
+        remedy: "It holds the account's password, one line; chmod 600".to_owned(),
+    })?;
+    Ok(Secret::new(text.expose().trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Writes a file as a whole or not at all.
+///
+/// # Errors
+/// When the directory or the disk does not let it.
+pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Makes a file that only its owner may read, and never replaces one.
+///
+/// # Errors
+/// When it exists, or the directory or the disk does not let it.
+pub fn create_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// The date of today in UTC.

@@ -3,8 +3,8 @@
 //! Nothing here waits for the peer while something else could be done: whoever drives it waits for [`Flow::progress`]
 //! beside everything else. A peer that takes no bytes is gone.
 
-use super::tls::{SipConnection, TlsDescription, TlsStream, refused_in_handshake};
-use crate::policy::{Exception, MayAuthenticate, SignallingLevel, TlsPeer};
+use super::tls::{ClientCertificate, SipConnection, TlsDescription, TlsStream};
+use crate::policy::{Exception, MayAuthenticate, Refusal, SignallingLevel, TlsPeer};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct Flow {
     pub level: SignallingLevel,
     /// The exception without which it would be refused.
     pub exception: Option<Arc<Exception>>,
+    /// Whether the provider asked us who we are.
+    pub client_certificate: ClientCertificate,
     /// Our side.
     pub local: SocketAddr,
     /// When it was established.
@@ -49,13 +51,25 @@ impl Flow {
     /// # Errors
     /// When it is gone already.
     pub fn new(connection: SipConnection) -> io::Result<(Flow, MayAuthenticate)> {
-        let SipConnection { stream, proof, peer, description } = connection;
+        let SipConnection { stream, proof, peer, description, client_certificate } = connection;
         let local = stream.get_ref().0.local_addr()?;
         let (reader, writer) = tokio::io::split(stream);
         let (level, exception) = (proof.level(), proof.exception().map(Arc::clone));
         let since = super::now();
         let (outgoing, waiting_since) = (Vec::new(), None);
-        let flow = Flow { reader, writer, outgoing, waiting_since, description, peer, level, exception, local, since };
+        let flow = Flow {
+            reader,
+            writer,
+            outgoing,
+            waiting_since,
+            description,
+            peer,
+            level,
+            exception,
+            client_certificate,
+            local,
+            since,
+        };
         Ok((flow, proof))
     }
 
@@ -92,15 +106,8 @@ impl Flow {
     }
 
     /// What `policy` says of how the connection ended, if the server ended it because of what this gateway lacks.
-    pub fn refusal(&self, error: &io::Error) -> Option<String> {
-        let refusal = refused_in_handshake(error, false, &self.peer.expected)?;
-        tracing::error!(
-            rule = refusal.rule.as_str(),
-            reason = refusal.reason,
-            remedy = refusal.hint,
-            "refused by the provider"
-        );
-        Some(format!("{}. {}", refusal.reason, refusal.hint))
+    pub fn refusal(&self, error: &io::Error) -> Option<Refusal> {
+        self.client_certificate.refusal(error, &self.peer.expected)
     }
 
     /// Writes the rest and says goodbye, if the peer lets us.

@@ -2,7 +2,7 @@
 //!
 //! In: the group's address. Out: a task that carries text both ways. Never follows a redirect.
 
-use super::resolve;
+use super::dns::Dns;
 use super::tls::{self, TlsStream, Trust};
 use crate::galene::{Endpoint, GroupAddress, MESSAGE_LIMIT};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -55,31 +55,37 @@ impl GroupError {
 }
 
 /// Asks for the group's status and opens its WebSocket.
-pub async fn open(address: &GroupAddress, trust: &Trust) -> Result<GroupSocket, GroupError> {
-    match timeout(2 * PATIENCE, connect(address, trust)).await {
+pub async fn open(address: &GroupAddress, dns: &Dns, trust: &Trust) -> Result<GroupSocket, GroupError> {
+    match timeout(2 * PATIENCE, connect(address, dns, trust)).await {
         Ok(result) => result,
         Err(_) => Err(GroupError::passing(format!("{} does not answer", address.authority()))),
     }
 }
 
-async fn connect(address: &GroupAddress, trust: &Trust) -> Result<GroupSocket, GroupError> {
-    let (stream, _) = reach(address.host(), address.port(), trust).await?;
+async fn connect(address: &GroupAddress, dns: &Dns, trust: &Trust) -> Result<GroupSocket, GroupError> {
+    let (stream, _) = reach(address.host(), address.port(), dns, trust).await?;
     let endpoint = status(address, stream).await?;
-    let (stream, server) = reach(&endpoint.host, endpoint.port, trust).await?;
+    let (stream, server) = reach(&endpoint.host, endpoint.port, dns, trust).await?;
     let websocket = websocket(&endpoint, stream).await?;
     Ok(GroupSocket { websocket, group: endpoint.group, server })
 }
 
-/// The first of the host's addresses that answers with a good certificate.
-async fn reach(host: &str, port: u16, trust: &Trust) -> Result<(TlsStream<TcpStream>, SocketAddr), GroupError> {
-    let mut trouble = GroupError::passing("no address");
-    for address in resolve::addresses(host, port).await.map_err(GroupError::passing)? {
-        match tls::connect_web(address, host, trust).await {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => trouble = GroupError::passing(error),
-        }
+/// One of the host's addresses that answers with a good certificate.
+async fn reach(
+    host: &str,
+    port: u16,
+    dns: &Dns,
+    trust: &Trust,
+) -> Result<(TlsStream<TcpStream>, SocketAddr), GroupError> {
+    let found =
+        dns.addresses(host).await.map_err(|failure| GroupError::passing(format!("{failure}; {}", failure.remedy())))?;
+    let addresses: Vec<SocketAddr> = found.records.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    if addresses.is_empty() {
+        return Err(GroupError::passing(format!("DNS has no address for {host}")));
     }
-    Err(trouble)
+    let stream = tls::connect_web(&addresses, host, trust).await.map_err(GroupError::passing)?;
+    let server = stream.get_ref().0.peer_addr().map_err(GroupError::passing)?;
+    Ok((stream, server))
 }
 
 async fn status(address: &GroupAddress, stream: TlsStream<TcpStream>) -> Result<Endpoint, GroupError> {

@@ -18,9 +18,11 @@ pub enum Format {
 }
 
 /// Starts logging for the whole program. `level` is `error`, `warn`, `info`, `debug` or `trace`, and concerns this program alone;
-/// of its libraries only warnings are shown.
+/// of its libraries only warnings are shown, and of the one that asks DNS only errors: for each answer that it does not like it
+/// writes down the whole of it, and `io::dns` has the sentence.
 pub fn start(level: &str, format: Format) {
-    let filter = EnvFilter::new(format!("warn,galene_sips={level}"));
+    let quiet = "hickory_net=error,hickory_resolver=error,hickory_proto=error";
+    let filter = EnvFilter::new(format!("warn,{quiet},galene_sips={level}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Cleaned(format)).with_target(false);
     let started = match format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),

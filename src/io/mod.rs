@@ -5,17 +5,20 @@
 
 pub mod account;
 pub mod admin;
+pub mod audit;
+pub mod dns;
 pub mod files;
 pub mod flow;
 pub mod group;
 pub mod log;
 pub mod peers;
 pub mod ports;
-pub mod resolve;
 pub mod room;
 pub mod run;
 pub mod store;
+mod tcp;
 pub mod tls;
+pub mod trial;
 
 use crate::config::Date;
 use crate::units::{Random, UnixTime, WallClock};

@@ -3,9 +3,11 @@
 //! One task and one timer for all calls of the group. The only function that writes to a phone takes a
 //! [`Sealed`] packet.
 
+use super::dns::Dns;
 use super::group::{self, FromGroup, ToGroup};
 use super::ports::MediaSockets;
 use super::tls::Trust;
+use crate::audio::Announcement;
 use crate::galene::{Credentials, GroupAddress, StreamId};
 use crate::keying::Keys;
 use crate::room::{
@@ -44,6 +46,8 @@ pub enum RoomMessage {
     Rekey(CallNumber, Box<Keys>),
     /// Write this into the chat, or to one participant alone.
     Say(Option<String>, String),
+    /// Tell a phone this aloud.
+    Announce(CallNumber, Announcement),
     /// What ZRTP has done.
     Order(CallNumber, LegOrder),
     /// The dialog is over.
@@ -76,6 +80,7 @@ enum SocketKey {
 struct Task {
     room: Room,
     address: Arc<GroupAddress>,
+    dns: Dns,
     trust: Trust,
     events: mpsc::UnboundedSender<RoomEvent>,
     phones: HashMap<CallNumber, MediaSockets>,
@@ -93,6 +98,7 @@ struct Task {
 pub async fn run(
     room: Room,
     address: Arc<GroupAddress>,
+    dns: Dns,
     trust: Trust,
     mut messages: mpsc::Receiver<RoomMessage>,
     events: mpsc::UnboundedSender<RoomEvent>,
@@ -101,6 +107,7 @@ pub async fn run(
     let mut task = Task {
         room,
         address,
+        dns,
         trust,
         events,
         phones: HashMap::new(),
@@ -148,6 +155,7 @@ impl Task {
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
             RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
             RoomMessage::Say(to, text) => self.room.say(now, to.as_deref(), &text),
+            RoomMessage::Announce(call, announcement) => self.room.announce(now, call, announcement),
             RoomMessage::Order(call, order) => self.room.order(now, call, order),
             RoomMessage::Leave(call) => self.room.leave(now, call),
             RoomMessage::Change(address, credentials, trust) => {
@@ -271,7 +279,8 @@ impl Task {
         let generation = self.generation;
         let (to, mut outgoing) = mpsc::channel(MOST_WAITING);
         self.websockets.insert(connection, WebSocket { generation, to, server: None });
-        let (address, trust, incoming) = (Arc::clone(&self.address), self.trust.clone(), self.incoming.clone());
+        let (address, incoming) = (Arc::clone(&self.address), self.incoming.clone());
+        let (dns, trust) = (self.dns.clone(), self.trust.clone());
         while let Some(ended) = self.carriers.try_join_next() {
             if let Err(error) = ended {
                 tracing::error!(%error, "the task of a WebSocket");
@@ -279,7 +288,7 @@ impl Task {
         }
         self.carriers.spawn(async move {
             let opened = tokio::select! {
-                opened = group::open(&address, &trust) => opened,
+                opened = group::open(&address, &dns, &trust) => opened,
                 _ = outgoing.recv() => return, // before it is open there is only one thing to say: forget it
             };
             let (news, socket) = match opened {

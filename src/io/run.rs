@@ -5,6 +5,7 @@
 
 use super::account::{self, AccountMessage, AccountSettings};
 use super::admin::{AdminError, AdminSocket, Part, Parts, ReloadOutcome, Reloaded};
+use super::dns::{Dns, DnsSetupError};
 use super::files::{self, Source};
 use super::log;
 use super::peers::PeerStore;
@@ -13,6 +14,7 @@ use super::room::{self, RoomMessage};
 use super::store::{Store, StoreError};
 use super::tls::{SipIdentity, Trust};
 use super::{SystemRandomness, wall_clock};
+use crate::audio::Language;
 use crate::call::{Line, LineConfig, ZrtpIdentity};
 use crate::config::{
     Account, AccountSecret, Address, Changes, Config, ConfigError, GroupCredentials, Ha1Algorithm, LogFormat,
@@ -29,9 +31,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
-
-/// SIP over TLS (RFC 3261 §19.1.2).
-const SIPS_PORT: u16 = 5061;
 
 /// The name of the listening client.
 const ROBOT_NAME: &str = "Phone gateway";
@@ -54,6 +53,9 @@ pub enum RunError {
     /// The admin socket.
     #[error("{0}")]
     Admin(#[from] AdminError),
+    /// DNS.
+    #[error("{0}")]
+    Dns(#[from] DnsSetupError),
     /// The system.
     #[error("cannot wait for signals: {0}; this system is not one that galene-sips runs on")]
     Signals(std::io::Error),
@@ -104,6 +106,7 @@ struct Service {
     config: Config,
     store: Store,
     peers: PeerStore,
+    dns: Dns,
     pool: Arc<PortPool>,
     numbers: CallNumbers,
     zrtp: ZrtpIdentity,
@@ -121,6 +124,7 @@ struct Prepared {
     agent: AgentConfig,
     group: GroupAddress,
     credentials: Credentials,
+    language: Language,
     trust: Trust,
 }
 
@@ -128,6 +132,7 @@ impl Service {
     fn open(config: Config) -> Result<Service, RunError> {
         let store = Store::open(&config.store_directory)?;
         let peers = PeerStore::open(&store, &mut SystemRandomness::default(), super::unix_time())?;
+        let dns = Dns::new(&config.dns.servers, files::trust_anchors(config.dns.trust_anchor.as_deref())?)?;
         Ok(Service {
             pool: PortPool::new(config.media.ports.clone()),
             numbers: CallNumbers::default(),
@@ -140,6 +145,7 @@ impl Service {
             config,
             store,
             peers,
+            dns,
         })
     }
 
@@ -166,9 +172,14 @@ impl Service {
         let instance = self.store.instance_id(&name, &mut SystemRandomness::default())?;
         let settings = AccountSettings {
             account: name,
+            dns: self.dns.clone(),
             host: account.outbound_proxy.as_ref().map_or(&account.address.domain, |proxy| &proxy.host).clone(),
-            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port).unwrap_or(SIPS_PORT),
-            identity: SipIdentity { expected_name: account.expected_name.clone(), pins: account.pins.clone() },
+            port: account.outbound_proxy.as_ref().and_then(|proxy| proxy.port),
+            identity: SipIdentity {
+                expected_name: account.expected_name.clone(),
+                pins: account.pins.clone(),
+                client: files::client_identity(account)?,
+            },
             trust: files::authorities(account.ca_file.as_deref())?,
             rules: account.account_rules(),
             peers: self.peers.clone(),
@@ -176,20 +187,22 @@ impl Service {
             public_address: config.media.public_address,
         };
         let trust = files::authorities(room.ca_file.as_deref())?;
-        Ok(Prepared { settings, agent: agent_config(account, instance), group, credentials, trust })
+        let agent = agent_config(account, instance);
+        Ok(Prepared { settings, agent, group, credentials, language: room.language, trust })
     }
 
     /// Starts an account and its room.
     fn add(&mut self, prepared: Prepared) {
-        let Prepared { settings, agent, group, credentials, trust } = prepared;
+        let Prepared { settings, agent, group, credentials, language, trust } = prepared;
         let (account_name, room_name) = (settings.account.clone(), group.to_string());
         let room = Room::new(
-            RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock() },
+            RoomConfig { credentials, robot_name: ROBOT_NAME.to_owned(), clock: wall_clock(), language },
             Box::new(SystemRandomness::default()),
         );
         let (room_messages, room_inbox) = mpsc::channel(MOST_WAITING);
         let (room_events, room_outbox) = mpsc::unbounded_channel();
-        let room_task = self.rooms.spawn(room::run(room, Arc::new(group), trust, room_inbox, room_events));
+        let room = room::run(room, Arc::new(group), self.dns.clone(), trust, room_inbox, room_events);
+        let room_task = self.rooms.spawn(room);
 
         let (account_messages, account_inbox) = mpsc::channel(MOST_WAITING);
         let line_config = LineConfig {
@@ -328,6 +341,7 @@ fn zrtp_identity(peers: &PeerStore) -> ZrtpIdentity {
     ZrtpIdentity {
         zid: peers.zid(),
         peers: peers.book().clone(),
+        ratchet: peers.ratchet().clone(),
         clock: wall_clock(),
         random: Arc::new(|| Box::new(SystemRandomness::default())),
     }

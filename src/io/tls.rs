@@ -1,13 +1,16 @@
 //! TLS: the only place that makes a rustls configuration.
 //!
 //! For SIP the certificate is *observed* during the handshake and *judged* by `policy` after it, before a byte of SIP is
-//! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. For Galène the ordinary WebPKI rules
-//! hold ([`connect_web`]). TLS 1.2 and 1.3 only, no client certificates, no early data.
+//! sent: [`connect_sip`] hands out the stream together with the proof, or a refusal. The audit makes the same handshake
+//! and has the same observation as facts ([`look`]). For Galène the ordinary WebPKI rules hold ([`connect_web`]).
+//! TLS 1.2 and 1.3 only, a client certificate only to the provider that asks for it, no early data.
 
+use super::tcp;
 use crate::policy::{
     self, Chain, Handshake, HandshakeFault, MayAuthenticate, MayConnect, Name, Pin, Rules, TlsPeer, TlsVersion,
     Validity, Verdict,
 };
+use crate::secret::Secret;
 use crate::sip::peer_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +20,8 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, TrustAnchor, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible, PeerMisbehaved,
     ProtocolVersion, RootCertStore, SignatureScheme,
@@ -30,12 +34,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 pub use tokio_rustls::client::TlsStream;
 
 /// How long a TCP connection and a TLS handshake may take together.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The authorities that vouch for a server.
 #[derive(Clone)]
@@ -48,6 +52,23 @@ pub struct SipIdentity {
     pub expected_name: String,
     /// Base64 SHA-256 of acceptable leaf keys; empty if none is configured.
     pub pins: Vec<String>,
+    /// What we show to a server that asks for it.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
+
+/// Whether the server asked us who we are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientCertificate {
+    /// It did not.
+    NotAsked,
+    /// It did, and nothing was shown.
+    NotShown,
+    /// It did, and the client certificate was shown.
+    Shown,
 }
 
 /// A TLS connection that `policy` admitted.
@@ -60,6 +81,8 @@ pub struct SipConnection {
     pub peer: TlsPeer,
     /// TLS version and cipher suite, for people: `TLS1.3 AES_256_GCM_SHA384`.
     pub description: TlsDescription,
+    /// Whether the server asked us who we are. With TLS 1.3 it may refuse the answer later, as the first thing that it says.
+    pub client_certificate: ClientCertificate,
 }
 
 /// What `calls --json` tells of the connection.
@@ -87,10 +110,19 @@ pub enum TlsError {
     /// The connection stands, and `policy` does not want it.
     #[error("{0}")]
     Refused(policy::Refusal),
-    /// A file of certificates cannot be read.
+    /// A file of certificates or keys cannot be read.
     #[error("{1}")]
     TrustFile(PathBuf, String),
 }
+
+impl PartialEq for ClientIdentity {
+    /// By the certificates alone: each has one key.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cert == other.0.cert
+    }
+}
+
+impl Eq for ClientIdentity {}
 
 impl PartialEq for Trust {
     fn eq(&self, other: &Self) -> bool {
@@ -99,6 +131,11 @@ impl PartialEq for Trust {
 }
 
 impl Trust {
+    /// The authorities themselves.
+    pub(crate) fn roots(&self) -> &[TrustAnchor<'static>] {
+        &self.0.roots
+    }
+
     /// Mozilla's authorities, compiled in.
     pub fn public() -> Self {
         Trust(Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
@@ -119,37 +156,162 @@ impl Trust {
     }
 }
 
-/// Opens a connection to a SIP server and has it judged. Nothing is sent but the handshake.
+impl ClientIdentity {
+    /// Reads the certificates of a PEM file, and the text of their key's.
+    ///
+    /// # Errors
+    /// When one is no such thing, or they do not belong together.
+    pub fn read(certificate: &Path, key: &Secret<String>) -> Result<Self, TlsError> {
+        let fail = |why: String| TlsError::TrustFile(certificate.to_owned(), why);
+        let unread = |error: &dyn std::fmt::Display| fail(format!("client_cert cannot be read: {error}"));
+        let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| unread(&error))?;
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| unread(&error))?;
+        if chain.is_empty() {
+            return Err(fail("client_cert holds no certificate in PEM form".to_owned()));
+        }
+        // without the error's own words: they could quote the key
+        let unusable = || fail("client_key holds no private key in PEM form".to_owned());
+        let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unusable())?;
+        let both = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+        both.map(|both| ClientIdentity(Arc::new(both))).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => fail("client_key is not the key of client_cert".to_owned()),
+            other => fail(format!("client_cert and client_key cannot be used: {other}")),
+        })
+    }
+}
+
+impl ClientCertificate {
+    /// What `policy` says of a handshake that ended before there was a certificate to judge, and of a connection that ends with an
+    /// alert about ours, which TLS 1.3 sends after the handshake (RFC 8446 §4.4.2.4). `None` if it was something else.
+    pub fn refusal(self, error: &io::Error, expected_name: &str) -> Option<policy::Refusal> {
+        let facts = Handshake { expected: expected_name.to_owned(), fault: self.fault(error)? };
+        policy::judge(&Rules::strict(""), &facts).allowed().err() // no rule of an account changes it
+    }
+
+    /// The fact alone.
+    pub fn fault(self, error: &io::Error) -> Option<HandshakeFault> {
+        Some(match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+            rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => self.missing()?,
+            // before TLS 1.3 there was no such alert (RFC 5246 §7.4.6), and these may be about the one that was shown
+            rustls::Error::AlertReceived(alert) if self != ClientCertificate::NotAsked && is_about_ours(*alert) => {
+                self.missing()?
+            }
+            rustls::Error::AlertReceived(
+                AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+            )
+            | rustls::Error::PeerIncompatible(
+                PeerIncompatible::NoCipherSuitesInCommon
+                | PeerIncompatible::NoKxGroupsInCommon
+                | PeerIncompatible::NoSignatureSchemesInCommon,
+            )
+            | rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+                HandshakeFault::NoCommonSuite
+            }
+            _ => return None,
+        })
+    }
+
+    fn missing(self) -> Option<HandshakeFault> {
+        match self {
+            ClientCertificate::NotAsked => None,
+            ClientCertificate::NotShown => Some(HandshakeFault::NoClientCertificate),
+            ClientCertificate::Shown => Some(HandshakeFault::ClientCertificate),
+        }
+    }
+}
+
+/// Whether an alert may be about a certificate that was shown, or was not.
+fn is_about_ours(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::HandshakeFailure
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
+/// What a server asks us for, and whether it did.
+#[derive(Debug)]
+struct Shown {
+    identity: Option<ClientIdentity>,
+    asked: AtomicBool,
+}
+
+impl Shown {
+    fn so_far(&self) -> ClientCertificate {
+        match (self.asked.load(Ordering::Relaxed), self.identity.is_some()) {
+            (false, _) => ClientCertificate::NotAsked,
+            (true, false) => ClientCertificate::NotShown,
+            (true, true) => ClientCertificate::Shown,
+        }
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
+/// Opens a connection to a SIP server, at one of its addresses, and has it judged. Nothing is sent but the handshake.
 pub async fn connect_sip(
     _allowed: MayConnect,
+    addresses: &[SocketAddr],
+    identity: &SipIdentity,
+    trust: &Trust,
+    rules: &Rules,
+    patience: Duration,
+) -> Result<SipConnection, TlsError> {
+    let end = Instant::now() + patience;
+    let mut rest = addresses.to_vec();
+    loop {
+        let (tcp, address) = open(&rest, end, patience).await?;
+        match judged(tcp, address, identity, trust, rules, (end, patience)).await {
+            // something is wrong at that address; policy's refusal is about the server, wherever it is
+            Err(TlsError::Connect { .. }) if rest.len() > 1 && Instant::now() < end => {
+                rest.retain(|other| *other != address);
+            }
+            decided => return decided,
+        }
+    }
+}
+
+async fn open(addresses: &[SocketAddr], end: Instant, patience: Duration) -> Result<(TcpStream, SocketAddr), TlsError> {
+    let shown = || addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let attempt = timeout_at(end, tcp::connect(addresses)).await.unwrap_or_else(|_| Err(too_slow(patience)));
+    attempt.map_err(|error| TlsError::Connect { to: shown(), why: error.to_string() })
+}
+
+async fn judged(
+    tcp: TcpStream,
     address: SocketAddr,
     identity: &SipIdentity,
     trust: &Trust,
     rules: &Rules,
+    (end, patience): (Instant, Duration),
 ) -> Result<SipConnection, TlsError> {
     let fail = |why: String| TlsError::Connect { to: address.to_string(), why };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let observer = Arc::new(Observer {
-        roots: trust.0.roots.clone(),
-        algorithms: provider.signature_verification_algorithms,
-        expected_name: identity.expected_name.clone(),
-        pins: identity.pins.clone(),
-        seen: Mutex::new(None),
-    });
-    let asked = Arc::new(ClientCertificate::default());
-    let mut config = versions(&provider)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&observer) as _)
-        .with_client_cert_resolver(Arc::clone(&asked) as _);
-    config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
-    config.alpn_protocols = Vec::new();
+    let observer = Arc::new(Observer::new(identity, trust));
+    let shown = Arc::new(Shown { identity: identity.client.clone(), asked: AtomicBool::new(false) });
+    let config = sip_config(&observer, &shown)?;
     let name = ServerName::try_from(identity.expected_name.clone()).map_err(|error| fail(error.to_string()))?;
-    let stream = match handshake(address, name, config).await {
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let stream = match timeout_at(end, handshake).await.unwrap_or_else(|_| Err(too_slow(patience))) {
         Ok(stream) => stream,
         Err(error) => {
             let version = unfit(&error, identity).and_then(|peer| policy::judge(rules, &peer).allowed().err());
-            let asked = asked.0.load(Ordering::Relaxed);
-            let refusal = version.or_else(|| refused_in_handshake(&error, asked, &identity.expected_name));
+            let refusal = version.or_else(|| shown.so_far().refusal(&error, &identity.expected_name));
             return Err(refusal.map_or_else(|| fail(error.to_string()), TlsError::Refused));
         }
     };
@@ -157,15 +319,10 @@ pub async fn connect_sip(
     let (_, session) = stream.get_ref();
     let version = session.protocol_version();
     let cipher = session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
-    let seen = observer.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut peer) = seen else {
+    let Some(Seen { mut peer, .. }) = observer.take() else {
         return Err(fail("the server showed no certificate".to_owned()));
     };
-    peer.version = match version {
-        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-        _ => TlsVersion::Older,
-    };
+    peer.version = version_fact(version);
     match policy::judge(rules, &peer) {
         Verdict::Refused(refusal) => Err(TlsError::Refused(refusal)),
         Verdict::Allowed(proof) => Ok(SipConnection {
@@ -176,19 +333,102 @@ pub async fn connect_sip(
                 cipher,
                 peer_name: identity.expected_name.clone(),
             },
+            client_certificate: shown.so_far(),
             peer,
         }),
     }
 }
 
-/// Opens a connection to a web server whose certificate must be good for `host` by the ordinary rules.
-pub async fn connect_web(address: SocketAddr, host: &str, trust: &Trust) -> Result<TlsStream<TcpStream>, TlsError> {
+/// What [`look`] varies.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// Whether the hello names the server.
+    pub sni: bool,
+    /// One protocol in ALPN.
+    pub alpn: Option<&'static str>,
+}
+
+/// What one handshake showed.
+pub struct Look {
+    /// The certificate, even if the handshake failed behind it.
+    pub seen: Option<Seen>,
+    /// Whether the server asked for a certificate of ours.
+    pub client_certificate: ClientCertificate,
+    /// The connection, or why there is none. Nobody judged it: no SIP may be sent over it.
+    pub outcome: io::Result<TlsStream<TcpStream>>,
+}
+
+/// Makes the handshake of [`connect_sip`] and says what was seen, without a verdict.
+pub async fn look(tcp: TcpStream, identity: &SipIdentity, trust: &Trust, offer: Offer, patience: Duration) -> Look {
+    let observer = Arc::new(Observer::new(identity, trust));
+    let shown = Arc::new(Shown { identity: identity.client.clone(), asked: AtomicBool::new(false) });
+    let attempt = async {
+        let mut config = sip_config(&observer, &shown).map_err(io::Error::other)?;
+        config.enable_sni = offer.sni;
+        config.alpn_protocols = offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from(identity.expected_name.clone()).map_err(io::Error::other)?;
+        tcp.set_nodelay(true)?;
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    };
+    let outcome = timeout_at(Instant::now() + patience, attempt).await.unwrap_or_else(|_| Err(too_slow(patience)));
+    let mut seen = observer.take();
+    if let (Ok(stream), Some(seen)) = (&outcome, &mut seen) {
+        seen.peer.version = version_fact(stream.get_ref().1.protocol_version());
+    }
+    Look { seen, client_certificate: shown.so_far(), outcome }
+}
+
+/// The same facts of a chain that came by another handshake than ours; the version is for the caller to set.
+pub fn observe(
+    chain: &[CertificateDer<'static>],
+    identity: &SipIdentity,
+    trust: &Trust,
+    now: UnixTime,
+) -> Option<Seen> {
+    let (leaf, intermediates) = chain.split_first()?;
+    Some(Observer::new(identity, trust).observe(leaf, intermediates, &[], now).0)
+}
+
+/// Opens a connection to a web server, at one of its addresses, whose certificate must be good for `host` by the ordinary
+/// rules.
+pub async fn connect_web(
+    addresses: &[SocketAddr],
+    host: &str,
+    trust: &Trust,
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let end = Instant::now() + PATIENCE;
+    let (tcp, address) = open(addresses, end, PATIENCE).await?;
     let fail = |why: String| TlsError::Connect { to: format!("{host} ({address})"), why };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = versions(&provider)?.with_root_certificates(Arc::clone(&trust.0)).with_no_client_auth();
     let name =
         ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| fail(error.to_string()))?;
-    handshake(address, name, config).await.map_err(|error| fail(error.to_string()))
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let stream = timeout_at(end, handshake).await.unwrap_or_else(|_| Err(too_slow(PATIENCE)));
+    stream.map_err(|error| fail(error.to_string()))
+}
+
+fn too_slow(patience: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
+}
+
+fn sip_config(observer: &Arc<Observer>, shown: &Arc<Shown>) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = versions(&provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(observer) as _)
+        .with_client_cert_resolver(Arc::clone(shown) as _);
+    config.resumption = rustls::client::Resumption::disabled(); // a resumed session would show no certificate to judge
+    config.alpn_protocols = Vec::new();
+    Ok(config)
+}
+
+fn version_fact(version: Option<ProtocolVersion>) -> TlsVersion {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => TlsVersion::Older,
+    }
 }
 
 fn versions(
@@ -199,81 +439,56 @@ fn versions(
         .map_err(|error| TlsError::Connect { to: "any server".to_owned(), why: error.to_string() })
 }
 
-async fn handshake(
-    address: SocketAddr,
-    name: ServerName<'static>,
-    config: ClientConfig,
-) -> io::Result<TlsStream<TcpStream>> {
-    let attempt = async {
-        let tcp = TcpStream::connect(address).await?;
-        tcp.set_nodelay(true)?;
-        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
-    };
-    match timeout(PATIENCE, attempt).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))),
-    }
+/// Whether a handshake failed because the server's TLS is too old.
+pub fn is_too_old(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        error,
+        Some(
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        )
+    )
 }
 
 /// The facts of a handshake that failed because of what the server is, not because of the network: then `policy` has
 /// the sentence for it. What was not seen counts as bad.
 fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
     let version = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        )
-        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => TlsVersion::Older,
+        _ if is_too_old(error) => TlsVersion::Older,
         // no older version gets as far as to a certificate
         rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => TlsVersion::Tls12,
         _ => return None,
     };
-    Some(TlsPeer {
-        expected: identity.expected_name.clone(),
+    Some(unreadable(&identity.expected_name, &identity.pins, version))
+}
+
+fn unreadable(expected_name: &str, pins: &[String], version: TlsVersion) -> TlsPeer {
+    TlsPeer {
+        expected: expected_name.to_owned(),
         version,
         chain: Chain::Invalid,
         name: Name::Wrong,
-        pin: if identity.pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
+        pin: if pins.is_empty() { Pin::NotConfigured } else { Pin::Mismatch },
         validity: Validity::Valid,
-    })
+    }
 }
 
-/// What `policy` says of a handshake that ended before there was a certificate to judge, and of a connection that ends with the
-/// alert that TLS 1.3 sends after the handshake (RFC 8446 §4.4.2.4). `asked`: the server wanted a certificate of ours.
-pub fn refused_in_handshake(error: &io::Error, asked: bool, expected_name: &str) -> Option<policy::Refusal> {
-    let fault = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => HandshakeFault::ClientCertificate,
-        // what a server before TLS 1.3 says to a client without a certificate (RFC 5246 §7.4.6)
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::BadCertificate)
-            if asked =>
-        {
-            HandshakeFault::ClientCertificate
-        }
-        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity)
-        | rustls::Error::PeerIncompatible(
-            PeerIncompatible::NoCipherSuitesInCommon
-            | PeerIncompatible::NoKxGroupsInCommon
-            | PeerIncompatible::NoSignatureSchemesInCommon,
-        )
-        | rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => HandshakeFault::NoCommonSuite,
-        _ => return None,
-    };
-    // no rule of an account changes it
-    policy::judge(&Rules::strict(""), &Handshake { expected: expected_name.to_owned(), fault }).allowed().err()
-}
-
-/// Has no certificate to show, and notes that the server wants one.
-#[derive(Debug, Default)]
-struct ClientCertificate(AtomicBool);
-
-impl ResolvesClientCert for ClientCertificate {
-    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.0.store(true, Ordering::Relaxed);
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
-    }
+/// What a server showed of itself.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The facts that `policy` judges.
+    pub peer: TlsPeer,
+    /// Why the chain ends where it does, in the words of the library; empty if it is trusted.
+    pub chain_detail: String,
+    /// Whether the ordinary rules of the Web would take the name (RFC 6125).
+    pub webpki_name: bool,
+    /// The certificates, as sent.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// A stapled OCSP answer; empty if none came.
+    pub staple: Vec<u8>,
 }
 
 /// Takes down what a SIP server's certificate is, and lets the handshake go on: the verdict is `policy`'s, on facts.
@@ -284,18 +499,56 @@ struct Observer {
     algorithms: WebPkiSupportedAlgorithms,
     expected_name: String,
     pins: Vec<String>,
-    seen: Mutex<Option<TlsPeer>>,
+    seen: Mutex<Option<Seen>>,
 }
 
 impl Observer {
+    fn new(identity: &SipIdentity, trust: &Trust) -> Self {
+        Observer {
+            roots: trust.0.roots.clone(),
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+            expected_name: identity.expected_name.clone(),
+            pins: identity.pins.clone(),
+            seen: Mutex::new(None),
+        }
+    }
+
+    fn take(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What is seen, and whether the leaf can be read at all.
     fn observe(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
         now: UnixTime,
-    ) -> Result<TlsPeer, webpki::Error> {
-        let certificate = webpki::EndEntityCert::try_from(leaf)?;
-        let (chain, validity) = self.chain(&certificate, leaf, intermediates, now);
+    ) -> (Seen, Result<(), webpki::Error>) {
+        let chain = std::iter::once(leaf).chain(intermediates).map(|certificate| certificate.clone().into_owned());
+        let mut seen = Seen {
+            // no older version gets as far as to a certificate
+            peer: unreadable(&self.expected_name, &self.pins, TlsVersion::Tls12),
+            chain_detail: String::new(),
+            webpki_name: false,
+            chain: chain.collect(),
+            staple: staple.to_vec(),
+        };
+        let certificate = match webpki::EndEntityCert::try_from(leaf) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                seen.chain_detail = error.to_string();
+                return (seen, Err(error));
+            }
+        };
+        let (end, validity) = self.chain(&certificate, leaf, intermediates, now);
+        let (chain, chain_detail) = match end {
+            Ok(()) => (Chain::Trusted, String::new()),
+            Err((chain, error)) => (chain, error.to_string()),
+        };
+        seen.chain_detail = chain_detail;
+        seen.webpki_name = ServerName::try_from(self.expected_name.as_str())
+            .is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok());
         let name =
             peer_name::compare(&self.expected_name, certificate.valid_uri_names(), certificate.valid_dns_names());
         let pin = match self.pins.is_empty() {
@@ -305,7 +558,9 @@ impl Observer {
                 if self.pins.contains(&key) { Pin::Matches } else { Pin::Mismatch }
             }
         };
-        Ok(TlsPeer { expected: self.expected_name.clone(), version: TlsVersion::Older, chain, name, pin, validity })
+        let expected = self.expected_name.clone();
+        seen.peer = TlsPeer { expected, version: TlsVersion::Older, chain, name, pin, validity };
+        (seen, Ok(()))
     }
 
     /// Chain and dates are facts of their own: a certificate out of its time is checked again inside its time.
@@ -315,7 +570,7 @@ impl Observer {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> (Chain, Validity) {
+    ) -> (Result<(), (Chain, webpki::Error)>, Validity) {
         let verify = |at: UnixTime| {
             certificate
                 .verify_for_usage(
@@ -334,15 +589,17 @@ impl Observer {
             Err(webpki::Error::CertNotValidYet { not_before, .. }) => (verify(not_before), Validity::NotYetValid),
             other => (other, Validity::Valid),
         };
-        let chain = match first {
-            Ok(()) => Chain::Trusted,
-            Err(webpki::Error::UnknownIssuer) if signed_by_itself(leaf, self.algorithms.all) => Chain::SelfSigned,
-            Err(webpki::Error::UnknownIssuer) => Chain::UnknownIssuer,
-            // OpenSSL's own self-signed certificates call themselves an authority
-            Err(webpki::Error::CaUsedAsEndEntity) if certificate.issuer() == certificate.subject() => Chain::SelfSigned,
-            Err(_) => Chain::Invalid,
-        };
-        (chain, validity)
+        let end = first.map_err(|error| {
+            let chain = match error {
+                webpki::Error::UnknownIssuer if signed_by_itself(leaf, self.algorithms.all) => Chain::SelfSigned,
+                webpki::Error::UnknownIssuer => Chain::UnknownIssuer,
+                // OpenSSL's own self-signed certificates call themselves an authority
+                webpki::Error::CaUsedAsEndEntity if certificate.issuer() == certificate.subject() => Chain::SelfSigned,
+                _ => Chain::Invalid,
+            };
+            (chain, error)
+        });
+        (end, validity)
     }
 }
 
@@ -372,13 +629,12 @@ impl ServerCertVerifier for Observer {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
+        staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let peer = self
-            .observe(end_entity, intermediates, now)
-            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+        let (seen, readable) = self.observe(end_entity, intermediates, staple, now);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        readable.map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         Ok(ServerCertVerified::assertion())
     }
 

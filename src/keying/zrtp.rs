@@ -289,8 +289,10 @@ fn sentence(warning: Warning) -> &'static str {
         }
         Warning::SecondHello => "two different Hellos came: one of them is not the phone's",
         Warning::ForgedMessage => "a ZRTP message was not the phone's",
-        Warning::GoClearRefused => "the phone asked to go on without encryption, and was refused",
-        Warning::SasRelayIgnored => "a PBX relayed a code, which was ignored",
+        Warning::GoClearRefused => "somebody asked in the phone's name to go on without encryption, and was refused",
+        Warning::SasRelayIgnored => {
+            "a relayed code came, as telephone exchanges send it, and was ignored: compare the code of this chat"
+        }
         _ => "ZRTP warns of something that this version has no words for",
     }
 }

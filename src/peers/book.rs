@@ -161,6 +161,14 @@ impl PeerBook {
         self.pages().peers.values().filter(|entry| means(&entry.peer.key)).map(|entry| entry.summary(now)).collect()
     }
 
+    /// The peers that call this account, in its normalised form, from this address. Nobody knows whom an anonymous caller is.
+    pub(super) fn of_caller(&self, account: &str, caller: &Caller, now: UnixTime) -> Vec<Summary> {
+        let is_his = |key: &PeerKey| key.account == account && key.caller == *caller && *caller != Caller::Anonymous;
+        let pages = self.pages();
+        let his = pages.peers.values().filter(|entry| is_his(&entry.peer.key));
+        his.map(|entry| entry.summary(now)).collect()
+    }
+
     /// An administrator vouches for a peer: "by administrator, not by voice".
     pub fn verify(&self, key: &PeerKey, now: UnixTime) -> Result<Change, Refused> {
         let mut pages = self.pages();

@@ -15,6 +15,7 @@ mod book;
 mod cache;
 mod caller;
 mod peer;
+mod ratchet;
 #[cfg(test)]
 mod tests;
 
@@ -22,3 +23,4 @@ pub use book::{Change, ChangeNumber, Edit, PeerBook, PeerQuery, Refused, Remembe
 pub use cache::{Acquaintance, PeerCache};
 pub use caller::Caller;
 pub use peer::{Kept, Peer, PeerKey, Verification, Verifier};
+pub use ratchet::{CallerBefore, Ratchet, Record, Shown};

@@ -60,6 +60,19 @@ impl SignallingLevel {
 pub struct Connecting {
     /// What SIP would run over.
     pub transport: Transport,
+    /// What DNS says of the way there.
+    pub dns: Directions,
+}
+
+/// What DNS says of the way to the provider.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Directions {
+    /// An answer that DNSSEC proves not to be the zone's own (RFC 4033 §5).
+    Bogus,
+    /// That the provider offers no SIP over TLS: an SRV target of "." (RFC 2782).
+    NotOffered,
+    /// Nothing against it.
+    Usable,
 }
 
 /// What carries SIP.
@@ -85,7 +98,9 @@ pub struct Handshake {
 pub enum HandshakeFault {
     /// Both sides know no cipher suite, group or signature in common.
     NoCommonSuite,
-    /// The server demands a certificate of ours, and none is configured or it does not take the one that is.
+    /// The server demands a certificate of ours, and none is configured.
+    NoClientCertificate,
+    /// The server demands a certificate of ours, and does not take the one that is configured.
     ClientCertificate,
 }
 

@@ -80,15 +80,17 @@
 
 mod exception;
 mod facts;
+mod floors;
 mod rules;
 mod verdict;
 
 pub use exception::{AccountRules, Downgrade, Exception, InForce};
 pub use facts::{
-    Chain, ClearFacts, Connecting, Current, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login, LoginScheme,
-    MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport,
-    UnconfirmedKeyFacts, Validity, ZrtpOutcome,
+    Chain, ClearFacts, Connecting, Current, Directions, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login,
+    LoginScheme, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion,
+    Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
+pub use floors::Floors;
 pub use rules::{Moment, Rules, ZrtpHash, judge};
 pub use verdict::{
     MayAnswer, MayAuthenticate, MayBeClear, MayConnect, MayKey, MayLogIn, MayReceive, Never, Receiving, Refusal, Rule,

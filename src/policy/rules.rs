@@ -5,10 +5,11 @@
 
 use super::exception::{Downgrade, Exception, InForce};
 use super::facts::{
-    Chain, ClearFacts, Connecting, Current, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login, LoginScheme,
-    MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion, Transport,
-    UnconfirmedKeyFacts, Validity, ZrtpOutcome,
+    Chain, ClearFacts, Connecting, Current, Directions, Handshake, HandshakeFault, KeyFacts, KeyingMethod, Login,
+    LoginScheme, MediaLevel, Name, OfferFacts, OfferedKeying, Pin, SignallingLevel, SuiteStrength, TlsPeer, TlsVersion,
+    Transport, UnconfirmedKeyFacts, Validity, ZrtpOutcome,
 };
+use super::floors::{self, Floors};
 use super::verdict::{
     MayAnswer, MayAuthenticate, MayBeClear, MayConnect, MayKey, MayLogIn, MayReceive, Never, Refusal, Rule, Verdict,
 };
@@ -31,6 +32,8 @@ pub struct Rules {
     pub zrtp_hash: ZrtpHash,
     /// What is allowed today all the same.
     pub exceptions: InForce,
+    /// What the account has shown before.
+    pub floors: Floors,
 }
 
 /// Whether a phone has to announce ZRTP in its session description (RFC 6189 §8).
@@ -53,6 +56,7 @@ impl Rules {
             short_tags: false,
             zrtp_hash: ZrtpHash::Required,
             exceptions: InForce::default(),
+            floors: Floors::default(),
         }
     }
 
@@ -127,9 +131,22 @@ impl Weigh for Connecting {
     type Allowed = MayConnect;
 
     fn weigh(&self, rules: &Rules) -> Result<MayConnect, Refusal> {
-        match self.transport {
-            Transport::Tls => Ok(MayConnect { account: rules.account.clone() }),
-            Transport::Clear => Err(connection(
+        match (self.transport, self.dns) {
+            (Transport::Tls, Directions::Usable) => Ok(MayConnect { account: rules.account.clone() }),
+            (_, Directions::Bogus) => Err(connection(
+                Rule::DnsBogus,
+                format!(
+                    "DNS says where the provider of {} is, and DNSSEC proves that the answer is forged or broken",
+                    rules.account
+                ),
+                "Check this machine's clock and its DNS servers, then ask the provider to repair its zone",
+            )),
+            (Transport::Tls, Directions::NotOffered) => Err(connection(
+                Rule::TlsRequired,
+                format!("The provider of {} says in DNS that it offers no SIP over TLS", rules.account),
+                "Ask the provider for its server for SIP over TLS, and write it into outbound_proxy, or use one that offers it",
+            )),
+            (Transport::Clear, _) => Err(connection(
                 Rule::TlsRequired,
                 format!(
                     "{} would be reached without TLS, so anyone on the path could read and change its calls",
@@ -175,7 +192,7 @@ impl Weigh for TlsPeer {
             (Some(_), SignallingLevel::Pinned) if self.validity == Validity::Valid => SignallingLevel::Pinned,
             (Some(refusal), _) => return self.excepted(rules, refusal),
         };
-        Ok(MayAuthenticate { account: rules.account.clone(), level, exception: None })
+        self.admitted(rules, level, None)
     }
 }
 
@@ -192,7 +209,17 @@ impl TlsPeer {
             [(wildcard, SignallingLevel::Verified), (Some(Downgrade::TlsUnverified), SignallingLevel::Unverified)];
         let found = allowed.into_iter().find_map(|(kind, level)| Some((rules.exceptions.allows(kind?)?, level)));
         let (exception, level) = found.ok_or(refusal)?;
-        Ok(MayAuthenticate { account: rules.account.clone(), level, exception: Some(exception) })
+        self.admitted(rules, level, Some(exception))
+    }
+
+    fn admitted(
+        &self,
+        rules: &Rules,
+        level: SignallingLevel,
+        exception: Option<Arc<Exception>>,
+    ) -> Result<MayAuthenticate, Refusal> {
+        floors::tls(rules, self.version)?;
+        Ok(MayAuthenticate { rules: rules.clone(), level, tls: self.version, exception })
     }
 
     fn chain(&self) -> Result<(), Refusal> {
@@ -310,10 +337,15 @@ impl Weigh for Handshake {
                 ),
                 "Ask the provider to enable AES-GCM or ChaCha20-Poly1305 with ECDHE",
             ),
+            HandshakeFault::NoClientCertificate => connection(
+                Rule::ClientCertificate,
+                format!("The server for {} demands a client certificate, and none is configured", self.expected),
+                "Set client_cert and client_key to the one that the provider gave you, or ask for a server that takes the password alone",
+            ),
             HandshakeFault::ClientCertificate => connection(
                 Rule::ClientCertificate,
-                format!("The server for {} demands a certificate of this gateway that it does not get", self.expected),
-                "Ask the provider for a client certificate, or for a server that takes the password alone",
+                format!("The server for {} does not accept the client certificate", self.expected),
+                "Check client_cert, its dates and its issuer, with the provider",
             ),
         })
     }
@@ -322,9 +354,12 @@ impl Weigh for Handshake {
 impl Weigh for Login {
     type Allowed = MayLogIn;
 
-    fn weigh(&self, _rules: &Rules) -> Result<MayLogIn, Refusal> {
+    fn weigh(&self, rules: &Rules) -> Result<MayLogIn, Refusal> {
         let reason = match self.scheme {
-            LoginScheme::DigestMd5 | LoginScheme::DigestSha2 => return Ok(MayLogIn(())),
+            LoginScheme::DigestMd5 | LoginScheme::DigestSha2 => {
+                floors::login(rules, self.scheme)?;
+                return Ok(MayLogIn(()));
+            }
             LoginScheme::Basic => "The provider asks for the password itself (Basic), which SIP forbids (RFC 8760)",
             LoginScheme::Unknown => {
                 "The provider offers no login that is supported: Digest with MD5, SHA-256 or SHA-512-256"
@@ -519,6 +554,7 @@ fn enough(rules: &Rules, level: MediaLevel, current: Option<Current>) -> Result<
     if current.is_some_and(|current| level < current.level) {
         return Err(never_falls());
     }
+    floors::sound(rules, level)?;
     let minimum = rules.media_minimum.max(rules.room_minimum);
     if level >= minimum {
         return Ok((level, None));
@@ -545,10 +581,10 @@ fn dtls_unsupported() -> Refusal {
     )
 }
 
-fn connection(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn connection(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 403 }
 }
 
-fn media(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn media(rule: Rule, reason: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal { rule, reason: reason.into(), hint: hint.into(), sip_status: 488 }
 }

@@ -143,8 +143,17 @@ fn passes<M: Moment>(rules: &Rules, facts: &M) -> bool {
 #[test]
 fn a_connection_is_opened_over_tls_only() {
     for rules in every_rules() {
-        assert!(passes(&rules, &Connecting { transport: Transport::Tls }));
-        let refusal = judge(&rules, &Connecting { transport: Transport::Clear }).allowed().unwrap_err();
+        assert!(passes(&rules, &Connecting { transport: Transport::Tls, dns: Directions::Usable }));
+        for (transport, dns, rule) in [
+            (Transport::Tls, Directions::Bogus, Rule::DnsBogus),
+            (Transport::Tls, Directions::NotOffered, Rule::TlsRequired),
+            (Transport::Clear, Directions::Bogus, Rule::DnsBogus),
+        ] {
+            let refusal = judge(&rules, &Connecting { transport, dns }).allowed().unwrap_err();
+            assert_eq!((refusal.rule, refusal.sip_status), (rule, 403));
+        }
+        let clear = Connecting { transport: Transport::Clear, dns: Directions::Usable };
+        let refusal = judge(&rules, &clear).allowed().unwrap_err();
         assert_eq!(refusal.rule, Rule::TlsRequired);
     }
 }

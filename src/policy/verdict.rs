@@ -3,7 +3,8 @@
 //! Proofs have private fields and no constructor outside this module, and are neither `Clone` nor `Copy`.
 
 use super::exception::Exception;
-use super::facts::{Current, MediaLevel, SignallingLevel};
+use super::facts::{Current, MediaLevel, SignallingLevel, TlsVersion};
+use super::rules::Rules;
 use crate::units::CallNumber;
 use std::fmt;
 use std::sync::Arc;
@@ -47,15 +48,26 @@ impl MayConnect {
 /// Credentials may be sent over this connection.
 #[derive(Debug)]
 pub struct MayAuthenticate {
-    pub(super) account: String,
+    pub(super) rules: Rules,
     pub(super) level: SignallingLevel,
     pub(super) exception: Option<Arc<Exception>>,
+    pub(super) tls: TlsVersion,
 }
 
 impl MayAuthenticate {
     /// The account that was judged: a connection verified for one is never used for another.
     pub fn account(&self) -> &str {
-        &self.account
+        &self.rules.account
+    }
+
+    /// What it was judged by; challenges on this connection are judged by the same.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The version of TLS.
+    pub fn tls(&self) -> TlsVersion {
+        self.tls
     }
 
     /// What was measured.
@@ -209,6 +221,8 @@ impl std::error::Error for Refusal {}
 pub enum Rule {
     /// SIP runs over TLS only.
     TlsRequired,
+    /// What DNSSEC proves to be forged is not used.
+    DnsBogus,
     /// TLS is 1.2 or newer.
     TlsVersion,
     /// The certificate names the expected host.
@@ -263,6 +277,14 @@ pub enum Rule {
     MediaMinimum,
     /// Media security only rises within a dialog.
     MediaNeverFalls,
+    /// The ratchet: a password hash of SHA-256 or better, as before.
+    RatchetDigest,
+    /// The ratchet: TLS 1.3, as before.
+    RatchetTls,
+    /// The ratchet: encrypted sound, as before.
+    RatchetMedia,
+    /// The ratchet: a caller whose code was compared comes with ZRTP, as before.
+    RatchetCaller,
 }
 
 impl Rule {
@@ -270,6 +292,7 @@ impl Rule {
     pub fn as_str(self) -> &'static str {
         match self {
             Rule::TlsRequired => "tls-required",
+            Rule::DnsBogus => "dns-bogus",
             Rule::TlsVersion => "tls-version",
             Rule::CertificateName => "certificate-name",
             Rule::CertificateWildcard => "certificate-wildcard",
@@ -297,6 +320,10 @@ impl Rule {
             Rule::KeyingIsFixed => "keying-is-fixed",
             Rule::MediaMinimum => "media-minimum",
             Rule::MediaNeverFalls => "media-never-falls",
+            Rule::RatchetDigest => "ratchet-digest",
+            Rule::RatchetTls => "ratchet-tls",
+            Rule::RatchetMedia => "ratchet-media",
+            Rule::RatchetCaller => "ratchet-caller",
         }
     }
 }

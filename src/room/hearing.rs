@@ -4,9 +4,11 @@
 //! say nothing and speak the same codec hear the same, so that is encoded once.
 
 use super::leg::Leg;
+use super::telling::Told;
 use crate::audio::{Activity, Codec, Encoder, Heard, Limiter, Mix, Talker};
 use crate::galene::StreamId;
 use crate::units::{CallNumber, SampleRate};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -91,15 +93,45 @@ struct Sum {
     limiter: Limiter,
     everyone: Vec<i16>,
     encoded: HashMap<Codec, SharedPayload>,
+    /// While somebody is told something: gone when nobody is.
+    telling: HashMap<(Codec, Told), (SharedPayload, Limiter)>,
+    buffer: Vec<i16>,
 }
 
-/// The payload that all silent phones of one codec hear.
+/// A payload that several phones of one codec hear.
 struct SharedPayload {
     encoder: Encoder,
     payload: Vec<u8>,
+    /// Of this tick.
     fresh: bool,
-    #[cfg(test)]
-    encodings: u64,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a payload for several phones was encoded.
+    static ENCODINGS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+impl SharedPayload {
+    fn new(codec: Codec) -> Option<Self> {
+        let encoder =
+            Encoder::new(codec, codec.rate()).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
+        Some(SharedPayload { encoder, payload: Vec::new(), fresh: false })
+    }
+
+    /// The payload of this tick's frame, encoded for the first who asks.
+    fn of(&mut self, frame: &[i16]) -> Option<&[u8]> {
+        if !self.fresh {
+            let payload =
+                self.encoder.encode(frame).inspect_err(|error| tracing::error!(%error, "not encoded")).ok()?;
+            self.payload.clear();
+            self.payload.extend_from_slice(payload);
+            self.fresh = true;
+            #[cfg(test)]
+            ENCODINGS.set(ENCODINGS.get() + 1);
+        }
+        Some(&self.payload)
+    }
 }
 
 impl Sum {
@@ -110,7 +142,18 @@ impl Sum {
             limiter: Limiter::new(),
             everyone: vec![0; rate.frame()],
             encoded: HashMap::new(),
+            telling: HashMap::new(),
+            buffer: vec![0; rate.frame()],
         }
+    }
+}
+
+/// A sentence over the others, or without them.
+fn tell(mix: &Mix, alone: bool, sentence: Option<&[i16]>, own: &[i16], limiter: &mut Limiter, out: &mut [i16]) {
+    match sentence {
+        Some(sentence) if alone => out.copy_from_slice(sentence),
+        Some(sentence) => mix.behind(sentence, own, limiter, out),
+        None => out.fill(0), // never asked for
     }
 }
 
@@ -157,10 +200,10 @@ impl Hearing {
         self.streams.clear();
     }
 
-    /// How often the sound of everyone was encoded.
+    /// How often a payload for several phones was encoded.
     #[cfg(test)]
     pub(super) fn encodings(&self) -> u64 {
-        [&self.narrow, &self.wide].iter().flat_map(|sum| sum.encoded.values()).map(|shared| shared.encodings).sum()
+        ENCODINGS.get()
     }
 
     /// Packets of Galène's talkers that reached a jitter buffer.
@@ -202,6 +245,7 @@ impl Hearing {
             sound
         });
         for (sum, listened) in [(&mut self.narrow, narrow), (&mut self.wide, wide)] {
+            sum.telling.retain(|_, (shared, _)| std::mem::replace(&mut shared.fresh, false));
             if !listened {
                 continue;
             }
@@ -214,38 +258,40 @@ impl Hearing {
         }
     }
 
-    /// The payload of everyone, for a phone that says nothing.
+    /// The payload of everyone in a codec, encoded in this tick at most once.
     pub(super) fn everyone(&mut self, codec: Codec) -> Option<&[u8]> {
         let sum = self.sum(codec.rate());
         let shared = match sum.encoded.entry(codec) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let encoder =
-                    Encoder::new(codec, sum.rate).inspect_err(|error| tracing::error!(%error, "no encoder")).ok()?;
-                entry.insert(SharedPayload {
-                    encoder,
-                    payload: Vec::new(),
-                    fresh: false,
-                    #[cfg(test)]
-                    encodings: 0,
-                })
-            }
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(SharedPayload::new(codec)?),
+        };
+        shared.of(&sum.everyone)
+    }
+
+    /// The payload of what silent phones hear who are told the same, encoded in this tick at most once.
+    pub(super) fn telling(&mut self, codec: Codec, at: Instant, told: Told) -> Option<&[u8]> {
+        let sum = self.sum(codec.rate());
+        let (shared, limiter) = match sum.telling.entry((codec, told)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert((SharedPayload::new(codec)?, Limiter::new())),
         };
         if !shared.fresh {
-            let payload = shared
-                .encoder
-                .encode(&sum.everyone)
-                .inspect_err(|error| tracing::error!(%error, "not encoded"))
-                .ok()?;
-            shared.payload.clear();
-            shared.payload.extend_from_slice(payload);
-            shared.fresh = true;
-            #[cfg(test)]
-            {
-                shared.encodings += 1;
-            }
+            tell(&sum.mix, told.alone, told.frame(at, sum.rate), &[], limiter, &mut sum.buffer);
         }
-        Some(&shared.payload)
+        shared.of(&sum.buffer)
+    }
+
+    /// The frame of a phone that is told something while it talks; `own` is what was added for it.
+    pub(super) fn telling_without(
+        &mut self,
+        rate: SampleRate,
+        at: Instant,
+        told: Told,
+        own: &[i16],
+        limiter: &mut Limiter,
+        out: &mut [i16],
+    ) {
+        tell(&self.sum(rate).mix, told.alone, told.frame(at, rate), own, limiter, out);
     }
 
     /// The frame of everyone but a phone that talks; `own` is what was added for it.

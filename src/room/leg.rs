@@ -8,9 +8,10 @@ use super::hearing::{Hearing, Voice};
 use super::keys::{Contexts, LegKeys, LegOrder};
 use super::link::{Link, LinkReport};
 use super::notice::Notice;
+use super::telling::Telling;
 use super::uplink::Uplink;
-use super::{Channel, EndReason};
-use crate::audio::{Codec, CodecError, Encoder, Limiter};
+use super::{Channel, EndReason, RoomConfig};
+use crate::audio::{Announcement, Codec, CodecError, Encoder, Limiter};
 use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
 use crate::srtp::{Datagram, Protector, Reception, RtpOut, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
@@ -72,6 +73,8 @@ pub struct LegSetup {
     pub remote: RemoteMedia,
     /// Which way.
     pub direction: Direction,
+    /// What the phone is told before it hears anything else, and again every ten minutes.
+    pub warning: Option<Announcement>,
 }
 
 /// The state of a leg, for `calls`.
@@ -106,6 +109,7 @@ pub(super) enum LegEvent {
 pub(super) struct Leg {
     pub(super) link: Link,
     pub(super) voice: Voice,
+    pub(super) telling: Telling,
     /// Packets to send, oldest first.
     pub(super) packets: VecDeque<(Channel, SocketAddr, Sealed)>,
     /// The dialog was told to answer.
@@ -160,7 +164,7 @@ struct OutStream {
 }
 
 impl Leg {
-    pub(super) fn new(now: Instant, setup: LegSetup, link: Link, clock: WallClock, random: &mut dyn Random) -> Self {
+    pub(super) fn new(now: Instant, setup: LegSetup, link: Link, config: &RoomConfig, random: &mut dyn Random) -> Self {
         let mut seed = [0u8; 12];
         random.fill(&mut seed);
         let word = |at: usize| u32::from_be_bytes([seed[at], seed[at + 1], seed[at + 2], seed[at + 3]]);
@@ -168,6 +172,7 @@ impl Leg {
         Leg {
             link,
             voice: Voice::new(setup.codec.codec),
+            telling: Telling::new(config.language, setup.warning),
             packets: VecDeque::new(),
             answered: false,
             may_present: true,
@@ -201,7 +206,7 @@ impl Leg {
             lost_before: 0,
             sent_before: 0,
             heard_from: now,
-            clock,
+            clock: config.clock,
             next_report: now + REPORT_INTERVAL,
             report_jitter: u64::from(word(8)),
             #[cfg(test)]
@@ -225,6 +230,9 @@ impl Leg {
         self.remote.rtcp_mux = remote.rtcp_mux;
         self.described = remote;
         self.stream.marker |= direction.to_phone && !self.direction.to_phone;
+        if direction.to_phone != self.direction.to_phone {
+            self.telling.interrupt();
+        }
         self.direction = direction;
         self.heard_from = now;
         self.uplink.pause();
@@ -234,6 +242,7 @@ impl Leg {
     /// the phone cannot miss its rollover counter (RFC 4568 §6.4, RFC 3711 §3.3.1).
     pub(super) fn rekey(&mut self, protector: Protector, unprotector: Unprotector) {
         self.contexts.replace(protector, unprotector);
+        self.telling.end_warning();
         self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
         self.stream.sequence &= 0x7fff;
         self.stream.marker = true;
@@ -468,10 +477,16 @@ impl Leg {
     fn send_sound(&mut self, at: Instant, hearing: &mut Hearing) {
         let codec = self.codec.codec;
         let own = self.voice.speech(at, codec.rate()).filter(|_| self.is_heard());
-        let payload = match own {
-            None => hearing.everyone(codec),
-            Some(own) => {
-                hearing.without(codec.rate(), own, &mut self.limiter, &mut self.buffer);
+        let payload = match (own, self.telling.next(at, codec.rate())) {
+            (None, None) => hearing.everyone(codec),
+            (None, Some(told)) => hearing.telling(codec, at, told),
+            (Some(own), told) => {
+                match told {
+                    None => hearing.without(codec.rate(), own, &mut self.limiter, &mut self.buffer),
+                    Some(told) => {
+                        hearing.telling_without(codec.rate(), at, told, own, &mut self.limiter, &mut self.buffer);
+                    }
+                }
                 if self.downlink.is_none() {
                     self.downlink = new_encoder(codec, codec.rate());
                 }

@@ -21,6 +21,7 @@ mod leg;
 mod link;
 mod notice;
 mod refusal;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -32,6 +33,7 @@ pub use leg::{Direction, LegReport, LegSetup, PhoneCodec, RemoteMedia};
 pub use link::{ConnectionId, LinkReport};
 pub use refusal::JoinRefused;
 
+use crate::audio::{Announcement, Language};
 use crate::galene;
 use crate::srtp::{Protector, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, WallClock};
@@ -64,6 +66,8 @@ pub struct RoomConfig {
     pub robot_name: String,
     /// The time of day, for RTCP.
     pub clock: WallClock,
+    /// What phones are told aloud is in this language.
+    pub language: Language,
 }
 
 /// What the room wants done.
@@ -105,6 +109,8 @@ pub struct RoomReport {
     pub legs: Vec<LegReport>,
     /// Streams of other participants.
     pub streams: usize,
+    /// Whether the group lets the listening client write; `None` while that is not known.
+    pub may_write: Option<bool>,
 }
 
 /// The machine.
@@ -116,6 +122,8 @@ pub struct Room {
     hearing: Hearing,
     next_tick: Option<Instant>,
     idle_since: Option<Instant>,
+    /// The log says that people in the group get to read nothing.
+    is_mute: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -130,6 +138,7 @@ impl Room {
             hearing: Hearing::default(),
             next_tick: None,
             idle_since: None,
+            is_mute: false,
             outputs: VecDeque::new(),
         }
     }
@@ -144,7 +153,7 @@ impl Room {
         self.next_tick.get_or_insert(now + TICK);
         let link = Link::speaker(now, &self.config, setup.call, &setup.participant);
         let call = setup.call;
-        self.legs.insert(call, Leg::new(now, setup, link, self.config.clock, &mut *self.random));
+        self.legs.insert(call, Leg::new(now, setup, link, &self.config, &mut *self.random));
         self.pump(now);
     }
 
@@ -173,6 +182,14 @@ impl Room {
     pub fn order(&mut self, now: Instant, call: CallNumber, order: LegOrder) {
         self.with_leg(now, call, |leg, _| {
             leg.order(now, order);
+            None
+        });
+    }
+
+    /// Tells a phone something aloud, as soon as it listens and nothing else is said.
+    pub fn announce(&mut self, now: Instant, call: CallNumber, announcement: Announcement) {
+        self.with_leg(now, call, |leg, _| {
+            leg.telling.add(announcement);
             None
         });
     }
@@ -292,6 +309,31 @@ impl Room {
             listener: self.listener.as_ref().map(Link::report),
             legs: self.legs.values().map(|leg| leg.report()).collect(),
             streams: self.hearing.streams(),
+            may_write: self.may_write(),
+        }
+    }
+
+    fn may_write(&self) -> Option<bool> {
+        self.listener.as_ref()?.may("message")
+    }
+
+    /// Says once, not at each rejoin, that nobody in the group gets to read a code or a warning.
+    fn note_mute(&mut self) {
+        let Some(may_write) = self.may_write() else { return };
+        if std::mem::replace(&mut self.is_mute, !may_write) != may_write {
+            return; // nothing new
+        }
+        let listener = self.listener.as_ref().map(Link::known_as);
+        if may_write {
+            tracing::info!(listener, "the group lets the gateway write again");
+        } else {
+            let remedy =
+                "give the invitation the permission \"message\"; until then `galene-sips calls` shows the codes";
+            tracing::warn!(
+                listener,
+                remedy,
+                "the group does not let the gateway write: its people see no code and no warning"
+            );
         }
     }
 
@@ -439,8 +481,10 @@ impl Room {
     }
 
     fn write(&mut self, now: Instant, to: Option<&str>, text: &str) {
-        let listener = self.listener.as_mut().filter(|link| link.may("message") == Some(true));
-        if let Some(client) = listener.and_then(Link::client) {
+        if self.may_write() != Some(true) {
+            return;
+        }
+        if let Some(client) = self.listener.as_mut().and_then(Link::client) {
             client.chat(now, to, text);
         }
     }
@@ -457,7 +501,11 @@ impl Room {
                     self.outputs.push_back(Output::Event(RoomEvent::Asked { author, command }));
                 }
             }
-            LinkEvent::Client(galene::Event::Joined { .. }) => self.refuse_own_streams(),
+            LinkEvent::Client(galene::Event::Joined { .. }) => {
+                self.refuse_own_streams();
+                self.note_mute();
+            }
+            LinkEvent::Client(galene::Event::PermissionsChanged { .. }) => self.note_mute(),
             LinkEvent::Client(galene::Event::CodecRefused { .. }) => {
                 let remedy = "have the codecs of the group contain \"opus\"";
                 tracing::warn!(remedy, "somebody in the group cannot be heard: his stream is not Opus");

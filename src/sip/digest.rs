@@ -4,7 +4,7 @@
 //! `Proxy-Authorization`). A [`Digest`] answers one account's realm only, with the strongest algorithm offered, never
 //! with a weaker one than that realm has shown before, and only against a [`MayAuthenticate`] of the current flow.
 
-use crate::policy::{LoginScheme, MayAuthenticate, SignallingLevel};
+use crate::policy::{Login, LoginScheme, MayAuthenticate, Refusal, Rule, SignallingLevel, judge};
 use crate::secret::Secret;
 use crate::units::{Random, random_hex};
 use md5::Md5;
@@ -36,9 +36,21 @@ impl Algorithm {
         }
     }
 
+    /// The name in challenges.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512_256 => "SHA-512-256",
+        }
+    }
+
     /// MD5 is weak; the two SHA-2 forms count as equally strong, so that the server's order decides between them.
-    fn strength(self) -> u8 {
-        u8::from(self != Algorithm::Md5)
+    pub fn scheme(self) -> LoginScheme {
+        match self {
+            Algorithm::Md5 => LoginScheme::DigestMd5,
+            Algorithm::Sha256 | Algorithm::Sha512_256 => LoginScheme::DigestSha2,
+        }
     }
 
     /// The parts joined by colons, hashed, as hexadecimal digits.
@@ -136,6 +148,11 @@ pub struct Challenge {
 }
 
 impl Challenge {
+    /// The hash that it asks for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Reads one header value. `None`: another scheme, an algorithm or a quality of protection that we do not speak,
     /// or nonsense; RFC 7616 §3.3 has such challenges ignored.
     pub fn parse(value: &str) -> Option<Self> {
@@ -163,11 +180,48 @@ impl Challenge {
     }
 }
 
+/// A challenge of any scheme, for people: nothing is answered on its account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// `Digest`, `Basic`, …
+    pub scheme: String,
+    /// As sent.
+    pub algorithm: Option<String>,
+    /// As sent.
+    pub realm: Option<String>,
+    /// As sent.
+    pub nonce: Option<String>,
+    /// The qualities of protection offered.
+    pub qop: Vec<String>,
+    /// RFC 7616 §3.4.4.
+    pub userhash: bool,
+}
+
+impl Described {
+    /// Reads one header value; `None` if it is none.
+    pub fn parse(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.trim().split_once([' ', '\t']).unwrap_or((value.trim(), ""));
+        if scheme.is_empty() {
+            return None;
+        }
+        let parameters = Parameters::parse(rest)?;
+        let text = |name: &str| parameters.get(name).map(str::to_owned);
+        let qop = parameters.get("qop").into_iter().flat_map(|list| list.split(',')).map(|qop| qop.trim().to_owned());
+        Some(Described {
+            scheme: scheme.to_owned(),
+            algorithm: text("algorithm"),
+            realm: text("realm"),
+            nonce: text("nonce"),
+            qop: qop.filter(|qop| !qop.is_empty()).collect(),
+            userhash: parameters.get("userhash").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        })
+    }
+}
+
 /// What a challenge asks for, as a fact for policy.
-fn scheme(value: &str, challenge: Option<&Challenge>) -> LoginScheme {
-    match challenge.map(|challenge| challenge.algorithm) {
-        Some(Algorithm::Md5) => LoginScheme::DigestMd5,
-        Some(Algorithm::Sha256 | Algorithm::Sha512_256) => LoginScheme::DigestSha2,
+fn offer(value: &str, challenge: Option<&Challenge>) -> LoginScheme {
+    match challenge {
+        Some(challenge) => challenge.algorithm.scheme(),
         None if value.split_ascii_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case("Basic")) => {
             LoginScheme::Basic
         }
@@ -220,11 +274,12 @@ fn closing_quote(text: &str) -> Option<usize> {
 /// Why a challenge is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// Nothing that we could answer; with the best that was offered, for `policy` to judge.
-    #[error(
-        "the server asks for no kind of authentication that is supported (Digest with MD5, SHA-256 or SHA-512-256)"
-    )]
-    NothingSupported(LoginScheme),
+    /// Policy says no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Nothing that we could answer with the secret that we have.
+    #[error("the server asks for no kind of Digest that the configured secret can answer")]
+    NothingSupported,
     /// Another realm than the account's.
     #[error("the server asks for a password of realm \"{asked}\", but this account's realm is \"{kept}\"")]
     OtherRealm {
@@ -248,15 +303,27 @@ pub enum DigestError {
 }
 
 impl DigestError {
+    /// The rule of `policy` that it is.
+    pub fn rule(&self) -> Option<Rule> {
+        match self {
+            DigestError::Refused(refusal) => Some(refusal.rule),
+            _ => None,
+        }
+    }
+
     /// What the operator can do.
     pub fn hint(&self) -> String {
         match self {
-            DigestError::NothingSupported(_) => "ask the provider for Digest with SHA-256".to_owned(),
+            DigestError::NothingSupported => {
+                "an ha1_file serves one algorithm only: use password_file, or the HA1 of what the provider asks for"
+                    .to_owned()
+            }
             DigestError::OtherRealm { asked, .. } | DigestError::UnknownRealm { asked } => {
                 format!("if the provider says that this is right, set realm = \"{asked}\" for the account")
             }
             DigestError::Weakened => "ask the provider; a restart accepts the weaker algorithm".to_owned(),
             DigestError::Md5OverClear => "use TLS".to_owned(),
+            DigestError::Refused(refusal) => refusal.hint.clone(),
         }
     }
 }
@@ -266,7 +333,7 @@ pub struct Digest {
     user: String,
     password: Password,
     realm: Option<String>,
-    strongest: u8,
+    strongest: LoginScheme,
     server: Option<Challenge>,
     proxy: Option<Challenge>,
     counters: VecDeque<(String, u32)>,
@@ -275,7 +342,15 @@ pub struct Digest {
 impl Digest {
     /// `realm`: as configured; without it the first challenge that may set it does ([`Digest::accept`]).
     pub fn new(user: String, password: Password, realm: Option<String>) -> Self {
-        Digest { user, password, realm, strongest: 0, server: None, proxy: None, counters: VecDeque::new() }
+        Digest {
+            user,
+            password,
+            realm,
+            strongest: LoginScheme::DigestMd5,
+            server: None,
+            proxy: None,
+            counters: VecDeque::new(),
+        }
     }
 
     /// Another password, for the same realm.
@@ -290,6 +365,16 @@ impl Digest {
         self.realm.as_deref()
     }
 
+    /// The weakest way in which the account's password is proved now; `None` before a challenge.
+    pub fn in_use(&self) -> Option<LoginScheme> {
+        [&self.server, &self.proxy].into_iter().flatten().map(|challenge| challenge.algorithm.scheme()).min()
+    }
+
+    /// A person says that the provider may ask for less than before.
+    pub fn may_weaken(&mut self) {
+        self.strongest = LoginScheme::DigestMd5;
+    }
+
     /// Judges the challenges of one response and keeps the one to be answered.
     /// `sets_realm`: this is an answer to our REGISTER, so it may say what the account's realm is if nobody has yet.
     pub fn accept<'a>(
@@ -299,14 +384,17 @@ impl Digest {
         challenges: impl Iterator<Item = &'a str>,
         sets_realm: bool,
     ) -> Result<&Challenge, DigestError> {
-        let mut best_scheme = LoginScheme::Basic;
+        let mut best = LoginScheme::Basic;
         let mut offered = Vec::new();
         for value in challenges {
             let challenge = Challenge::parse(value);
-            best_scheme = best_scheme.max(scheme(value, challenge.as_ref()));
+            best = best.max(offer(value, challenge.as_ref()));
             offered.extend(challenge.filter(|challenge| self.password.fits(challenge.algorithm)));
         }
-        let asked = offered.first().ok_or(DigestError::NothingSupported(best_scheme))?.realm.clone();
+        let Some(asked) = offered.first().map(|challenge| challenge.realm.clone()) else {
+            let verdict = judge(proof.rules(), &Login { scheme: best }).allowed();
+            return Err(verdict.map_or_else(DigestError::Refused, |_| DigestError::NothingSupported));
+        };
         let realm = match &self.realm {
             Some(realm) => realm.clone(),
             None if sets_realm => asked.clone(),
@@ -314,15 +402,18 @@ impl Digest {
         };
         let ours = offered.into_iter().filter(|challenge| challenge.realm == realm);
         let best =
-            ours.reduce(|best, next| if next.algorithm.strength() > best.algorithm.strength() { next } else { best });
+            ours.reduce(|best, next| if next.algorithm.scheme() > best.algorithm.scheme() { next } else { best });
         let Some(best) = best else { return Err(DigestError::OtherRealm { kept: realm, asked }) };
-        if best.algorithm.strength() < self.strongest {
+        let strength = best.algorithm.scheme();
+        judge(proof.rules(), &Login { scheme: strength }).allowed().map_err(DigestError::Refused)?;
+        // what policy holds the account to takes three days to learn; the realm may not fall within one run of the program either
+        if strength < self.strongest {
             return Err(DigestError::Weakened);
         }
         if best.algorithm == Algorithm::Md5 && proof.level() == SignallingLevel::Clear {
             return Err(DigestError::Md5OverClear);
         }
-        self.strongest = best.algorithm.strength();
+        self.strongest = strength;
         self.realm = Some(realm);
         Ok(self.slot(asker).insert(best))
     }

@@ -16,6 +16,7 @@ pub mod validate;
 mod status;
 pub mod digest;
 mod transaction;
+pub mod locate;
 mod dialog;
 mod registration;
 pub mod agent;

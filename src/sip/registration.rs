@@ -107,6 +107,11 @@ impl Registration {
         }
     }
 
+    /// The reason for the last refusal is gone: the next flow is used at once.
+    pub(super) fn forget_refusal(&mut self) {
+        self.not_before = None;
+    }
+
     /// The flow is gone, and with it whatever was under way. `true`: with it goes a binding that was to be removed.
     pub(super) fn flow_down(&mut self) -> bool {
         if self.state == State::Removed {

@@ -1,6 +1,6 @@
 //! Files that are not what we wrote.
 
-use super::{NOW, Place, State, close, exchange, key, open, said, state, try_open, write};
+use super::{NOW, Place, State, close, exchange, hold, is_held, key, open, said, state, try_open, write};
 use galene_sips::io::store::StoreError;
 use galene_sips::peers::Remembered;
 use rusqlite::Connection;
@@ -26,6 +26,7 @@ fn good(place: &Place) -> Good {
     changes.extend(exchange(book, "", 1, 200));
     changes.push(book.verify(&key("", 1), NOW).unwrap());
     assert!(write(&store, changes));
+    assert!(hold(&store));
     let (zid, state) = (store.zid().to_string(), state(book));
     close(&store);
     Good { zid, file: place.read("zid"), database: place.read("peers.sqlite"), state }
@@ -38,6 +39,7 @@ fn nothing_out_of_nothing(place: &Place, good: &Good, what: &str) -> bool {
     let found = state(store.book());
     let is_whole = found == good.state;
     assert!(is_whole || found.is_empty(), "{what}: {found:?}");
+    assert_eq!(is_held(&store), is_whole, "{what}: an account is held, or there is an alarm");
     assert_eq!(place.set_aside(), usize::from(!is_whole), "{what}");
     assert_eq!(place.read("zid"), good.file, "{what}");
     if !is_whole {
@@ -176,6 +178,11 @@ fn nobody_becomes_verified_by_hand() {
         "DELETE FROM own",
         "DROP TABLE peer",
         "DROP TABLE own",
+        "DROP TABLE held",
+        "UPDATE held SET day3 = NULL",
+        "UPDATE held SET last = 1",
+        "UPDATE held SET account = 'bob@example.org'",
+        "PRAGMA user_version = 1",
         "PRAGMA application_id = 1",
         "PRAGMA user_version = 0",
     ] {
@@ -186,13 +193,29 @@ fn nobody_becomes_verified_by_hand() {
 }
 
 #[test]
+fn a_database_from_before_the_ratchet_is_kept_and_begins_to_hold() {
+    let place = Place::new("before");
+    let good = good(&place);
+    by_hand(&place, "DROP TABLE held; PRAGMA user_version = 1");
+    let store = open(&place.0);
+    assert!(state(store.book()) == good.state && !is_held(&store) && place.set_aside() == 0);
+    assert!(write(&store, exchange(store.book(), "alice@example.org", 1, 9)));
+    close(&store);
+    let store = open(&place.0);
+    assert!(!is_held(&store) && hold(&store));
+    close(&store);
+    let store = open(&place.0);
+    assert!(is_held(&store) && store.book().list(NOW).len() == good.state.len() && place.set_aside() == 0);
+}
+
+#[test]
 fn a_newer_database_is_not_touched() {
     let place = Place::new("newer");
     let good = good(&place);
-    by_hand(&place, "PRAGMA user_version = 2; ALTER TABLE peer ADD COLUMN more");
+    by_hand(&place, "PRAGMA user_version = 3; ALTER TABLE peer ADD COLUMN more");
     let before = place.read("peers.sqlite");
     let error = try_open(&place.0).err().unwrap();
-    assert!(matches!(error, StoreError::Newer { version: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { version: 3, .. }), "{error}");
     assert!(error.to_string().contains("run the newer one"), "{error}");
     assert_eq!((place.read("peers.sqlite"), place.set_aside()), (before, 0));
     assert_eq!(place.read("zid"), good.file);

@@ -1,6 +1,6 @@
 //! Real disks that are full or read-only: small file systems in memory, in a mount namespace of their own.
 
-use super::{NOW, Place, close, exchange, key, open, said, state, try_open, write};
+use super::{ACCOUNT, NOW, Place, close, exchange, hold, is_held, key, open, said, state, try_open, write};
 use galene_sips::peers::Remembered;
 use std::fs;
 use std::path::Path;
@@ -88,6 +88,7 @@ fn a_read_only_disk_is_read_and_the_calls_go_on() {
     let Some(directory) = on_a_disk_of(1024, "disks::a_read_only_disk_is_read_and_the_calls_go_on") else { return };
     let store = open(&directory);
     assert!(write(&store, said(store.book(), "alice@example.org", 1, 1, Some("jane"))));
+    assert!(hold(&store));
     let before = (store.zid(), state(store.book()));
     close(&store);
     let files = || ["zid", "peers.sqlite"].map(|name| fs::read(directory.join(name)).unwrap());
@@ -96,7 +97,9 @@ fn a_read_only_disk_is_read_and_the_calls_go_on() {
     remount(&directory, "remount,ro");
     let store = open(&directory);
     assert_eq!((store.zid(), state(store.book())), before, "everybody is known");
+    assert!(is_held(&store), "what is remembered still counts");
     assert!(!write(&store, exchange(store.book(), "alice@example.org", 1, 2)));
+    assert!(!store.hold(store.ratchet().clear(ACCOUNT, NOW)).blocking_recv().unwrap() && !is_held(&store));
     assert!(!write(&store, vec![store.book().unverify(&key("alice@example.org", 1)).unwrap()]));
     let peer = store.book().list(NOW).remove(0);
     assert!(peer.verification.is_none() && peer.remembered == Remembered::No, "it counts while the program runs");

@@ -10,7 +10,9 @@ mod disks;
 use galene_sips::io::SystemRandomness;
 use galene_sips::io::peers::PeerStore;
 use galene_sips::io::store::{Store, StoreError};
-use galene_sips::peers::{Caller, Change, PeerBook, PeerCache, PeerKey, Remembered, Summary, Verification, Verifier};
+use galene_sips::peers::{
+    Caller, Change, PeerBook, PeerCache, PeerKey, Remembered, Shown, Summary, Verification, Verifier,
+};
 use galene_sips::units::UnixTime;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,6 +86,17 @@ fn open(directory: &Path) -> PeerStore {
             opened => return opened.unwrap(),
         }
     }
+}
+
+/// Holds the account to SHA-256, from now on.
+fn hold(store: &PeerStore) -> bool {
+    let days = (0..3).map(|day| UnixTime(NOW.0 - day * 86_400));
+    let records = days.filter_map(|day| store.ratchet().succeeded(ACCOUNT, Shown::Digest, day));
+    store.hold(records.collect()).blocking_recv().unwrap()
+}
+
+fn is_held(store: &PeerStore) -> bool {
+    store.ratchet().floors(ACCOUNT, NOW).digest
 }
 
 /// Writes, and waits for the answer.

@@ -4,8 +4,8 @@
 use crate::{Failure, Outcome};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -127,6 +127,40 @@ impl Authority {
         params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)
+    }
+
+    /// A good certificate for an RSA key of 2048 bits, which the suites without forward secrecy need.
+    pub fn issue_with_rsa(&self, name: &str) -> Outcome<Identity> {
+        self.issue_with_key(name, KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?, vec![])
+    }
+
+    /// A good certificate with extensions of the caller's: OIDs and their DER values.
+    pub fn issue_with_extensions(&self, name: &str, extensions: &[(&[u64], Vec<u8>)]) -> Outcome<Identity> {
+        let extensions =
+            extensions.iter().map(|(oid, value)| CustomExtension::from_oid_content(oid, value.clone())).collect();
+        self.issue_with_key(name, KeyPair::generate()?, extensions)
+    }
+
+    fn issue_with_key(&self, name: &str, key: KeyPair, extensions: Vec<CustomExtension>) -> Outcome<Identity> {
+        let mut params = params(name);
+        params.subject_alt_names = vec![dns(name)?];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        params.custom_extensions = extensions;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key })
+    }
+
+    /// A certificate for a responder that speaks about revocation in the authority's name (RFC 6960 §4.2.2.2).
+    pub fn issue_for_ocsp(&self, common_name: &str) -> Outcome<Identity> {
+        let mut params = params(common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+        self.sign(&params)
+    }
+
+    /// The authority's private key as PKCS #8 PEM, for programs that sign in its name.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// A certificate with which a client shows who it is.

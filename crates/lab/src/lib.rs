@@ -14,6 +14,7 @@ pub mod registrar;
 pub mod relay;
 pub mod scene;
 pub mod sound;
+pub mod tls_responder;
 pub mod tls_trap;
 pub mod wav;
 

@@ -4,8 +4,9 @@
 //! is, where and when. The gateway never compares a code and never says one aloud.
 
 use super::{Line, Output, PhoneCall};
+use crate::audio::Announcement;
 use crate::keying::Secured;
-use crate::peers::{Acquaintance, PeerCache, Remembered, Verification, Verifier};
+use crate::peers::{Acquaintance, CallerBefore, PeerCache, Remembered, Verification, Verifier};
 use crate::policy::{Exception, MediaLevel};
 use crate::room::{Author, Command};
 use crate::units::CallNumber;
@@ -21,22 +22,29 @@ impl Line {
     }
 
     /// A call is in: what its sound is worth if that is known already, and the exceptions that it rests on.
-    pub(super) fn tell_joined(&mut self, number: CallNumber) {
+    pub(super) fn tell_joined(&mut self, now: Instant, number: CallNumber) {
         let Some(call) = self.calls.get(&number) else { return };
-        let (name, signalling) = (&call.participant, self.signalling_exception.as_ref());
-        let mut lines: Vec<String> =
-            signalling.map(|exception| excepted_signalling(name, exception)).into_iter().collect();
-        match call.protection().map(|(level, _)| level).filter(|_| call.zrtp.is_none()) {
+        let name = &call.participant;
+        let mut lines = Vec::new();
+        if let Some(exception) = &self.signalling_exception {
+            lines.push(excepted_signalling(name, exception));
+        }
+        let level = call.protection().map(|(level, _)| level).filter(|_| call.zrtp.is_none());
+        if level.is_some() && self.caller_before(&call.caller, now) == CallerBefore::HadZrtp {
+            let warning = format!("⚠ {name}: this caller came with ZRTP before, and comes without it now.");
+            tracing::warn!(call = %number, "{warning}");
+            lines.push(warning);
+        }
+        match level {
             Some(MediaLevel::Clear) => lines.push(excepted_sound(name, call.exception())),
             Some(_) => lines.push(format!(
                 "{name}: encrypted to the provider, who can listen. Set the phone's media encryption to ZRTP to compare a code."
             )),
             None => {}
         }
-        let is_known = call.zrtp.is_none();
         lines.into_iter().for_each(|line| self.say(line));
-        if is_known {
-            self.tell_level();
+        if level.is_some() {
+            self.tell_level(number);
         }
     }
 
@@ -52,7 +60,17 @@ impl Line {
             self.say(warning);
         }
         self.say(code(&name, number, &secured, acquaintance.as_ref()));
-        self.tell_level();
+        self.sound_is_protected(now, number);
+        self.tell_level(number);
+    }
+
+    /// Somebody interferes with a call's ZRTP, which is not fooled. The engine says each such thing once.
+    pub(super) fn tell_warning(&mut self, number: CallNumber, sentence: &'static str) {
+        tracing::warn!(call = %number, "{sentence}");
+        if let Some(call) = self.calls.get(&number) {
+            let text = format!("⚠ {}: {sentence}.", call.participant);
+            self.say(text);
+        }
     }
 
     /// Whether what was learnt of the phone will be there next time.
@@ -121,15 +139,36 @@ impl Line {
         self.calls.values().filter_map(|call| call.protection()).map(|(level, _)| level).min()
     }
 
-    /// The room is as strong as its weakest call: people should know when it falls.
-    fn tell_level(&mut self) {
-        let level = self.room_level();
-        let before = std::mem::replace(&mut self.told_level, level);
-        if let (Some(before), Some(level)) = (before, level)
-            && level < before
-        {
-            self.say(format!("⚠ The weakest phone in this group is now {}.", worth(level)));
+    /// The room is as strong as its weakest call: people should know when a newcomer makes it fall. Those in the group read it; phones that
+    /// are better protected are told.
+    fn tell_level(&mut self, newcomer: CallNumber) {
+        let Some((level, _)) = self.calls.get(&newcomer).and_then(PhoneCall::protection) else { return };
+        let others: Vec<(CallNumber, MediaLevel)> =
+            self.in_the_room().filter(|(number, _)| *number != newcomer).collect();
+        let before = others.iter().map(|(_, level)| *level).min();
+        if before.is_none_or(|before| level >= before) {
+            return;
         }
+        self.say(format!("⚠ The weakest phone in this group is now {}.", worth(level)));
+        // all the others are better protected
+        if let Some(announcement) = joined(level) {
+            self.outputs.extend(others.into_iter().map(|(number, _)| Output::Announce(number, announcement)));
+        }
+    }
+
+    fn in_the_room(&self) -> impl Iterator<Item = (CallNumber, MediaLevel)> {
+        let inside = self.calls.values().filter(|call| call.is_in_the_room());
+        inside.filter_map(|call| Some((call.number, call.protection()?.0)))
+    }
+}
+
+/// What phones are told of a newcomer of this level, where they are better protected.
+fn joined(level: MediaLevel) -> Option<Announcement> {
+    match level {
+        MediaLevel::Clear => Some(Announcement::ClearJoined),
+        MediaLevel::Srtp => Some(Announcement::ProviderJoined),
+        MediaLevel::Zrtp => Some(Announcement::UncomparedJoined),
+        MediaLevel::ZrtpVerified => None,
     }
 }
 

@@ -94,7 +94,7 @@ impl Line {
                         self.outputs.push_back(Output::Keep(cache.remember(remember, person, clock.unix(now))));
                     }
                 }
-                Step::Warning(sentence) => tracing::warn!(call = %number, "{sentence}"),
+                Step::Warning(sentence) => self.tell_warning(number, sentence),
                 Step::Secure(secured, protector) => {
                     self.secured(number, *secured);
                     self.order(number, LegOrder::Speak(protector));

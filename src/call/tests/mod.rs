@@ -8,11 +8,12 @@ mod endings;
 mod exceptions;
 mod goodbye;
 mod late_offers;
+mod ratchet;
 mod refusals;
 mod zrtp;
 
 use super::*;
-use crate::peers::PeerBook;
+use crate::peers::{PeerBook, Ratchet, Record};
 use crate::policy::{
     AccountRules, Chain, MayAuthenticate, MediaLevel, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge,
 };
@@ -82,6 +83,7 @@ fn identity(now: Instant) -> ZrtpIdentity {
     ZrtpIdentity {
         zid: Zid([1; 12]),
         peers: PeerBook::default(),
+        ratchet: Ratchet::default(),
         clock: WallClock { at: now, since_1970: Duration::from_secs(1_800_000_000) },
         random: Arc::new(move || Box::new(Seeded(next.fetch_add(1, Ordering::Relaxed), Arc::default()))),
     }
@@ -110,6 +112,10 @@ struct World {
     peers: PeerBook,
     /// What people in the group read, and who alone if not all.
     said: Vec<(Option<String>, String)>,
+    /// What was to be written of what the account has shown.
+    held: Vec<Record>,
+    ratchet: Ratchet,
+    clock: WallClock,
 }
 
 impl World {
@@ -135,6 +141,7 @@ impl World {
         let account = "gateway@example.org";
         let zrtp = identity(now);
         let peers = zrtp.peers.clone();
+        let (ratchet, clock) = (zrtp.ratchet.clone(), zrtp.clock);
         let line_config =
             LineConfig { account: account.to_owned(), rules, most_calls, zrtp, group: "meeting".to_owned() };
         let agent = Agent::new(config(account, true), seeded(1));
@@ -155,6 +162,9 @@ impl World {
             port: 20_000,
             peers,
             said: Vec::new(),
+            held: Vec::new(),
+            ratchet,
+            clock,
         };
         assert_eq!(world.line.report(now).registration, "not connected yet");
         world.connect();
@@ -239,6 +249,7 @@ impl World {
                 self.wants.push(Output::OpenPorts(call));
             }
             Output::Say(to, text) => self.said.push((to, text)),
+            Output::Hold(records) => self.held.extend(records),
             Output::Join(setup) => {
                 if self.room_is_ready {
                     self.line.room_event(self.now, RoomEvent::Ready { call: setup.call });
@@ -367,7 +378,9 @@ fn word(output: &Output) -> String {
             }
         ),
         Output::Say(_, text) => format!("say {text}"),
+        Output::Announce(call, announcement) => format!("announce {} to {call}", announcement.as_str()),
         Output::Keep(changes) => format!("keep {}", changes.len()),
+        Output::Hold(records) => format!("hold {}", records[0].shown.as_str()),
         Output::Leave(call) => format!("leave {call}"),
         Output::Finished => "finished".to_owned(),
     }

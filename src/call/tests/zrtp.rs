@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use zrtp_proto::{Cache, CacheEntry, Config, Engine, Lookup, Output as Made, Secure, SrtpKeys};
 
 /// The phone's side of ZRTP.
-struct Handset {
+pub(super) struct Handset {
     engine: Engine,
     /// What our side got: contexts of the leg, in order.
     orders: Vec<&'static str>,
@@ -113,6 +113,7 @@ impl World {
                     Output::Keep(changes) => handset.orders.extend(changes.iter().map(|_| "keep")),
                     Output::Join(setup) => assert!(matches!(setup.keys, LegKeys::Awaited), "no keys yet"),
                     Output::Leave(_) => handset.orders.push("leave"),
+                    Output::Announce(..) => handset.orders.push("announce"),
                     _ => {}
                 }
             }
@@ -141,7 +142,7 @@ impl World {
     }
 }
 
-fn by_voice() -> Verifier {
+pub(super) fn by_voice() -> Verifier {
     Verifier::Voice { operator: "op".to_owned(), group: "meeting".to_owned(), call: 1 }
 }
 
@@ -150,7 +151,7 @@ fn with_minimum(media_minimum: MediaLevel) -> World {
 }
 
 /// A call of a phone with this memory, until ZRTP is over.
-fn called(world: &mut World, seed: u64, kept: Option<CacheEntry>) -> (DialogId, Handset) {
+pub(super) fn called(world: &mut World, seed: u64, kept: Option<CacheEntry>) -> (DialogId, Handset) {
     let mut handset = Handset::new(seed, kept);
     let dialog = world.call(&handset.offer());
     assert_eq!(world.statuses(dialog), [180, 200]);
@@ -232,6 +233,23 @@ fn a_secure_call_is_not_weakened_and_gets_no_second_exchange() {
     }
     assert_eq!((world.secured().unwrap(), world.states()), (secured, vec!["talking"]));
     assert!(world.wanted().is_empty());
+}
+
+#[test]
+fn where_an_announcement_is_optional_a_later_offer_without_one_keeps_the_keys_and_the_code() {
+    let rules = Rules {
+        media_minimum: MediaLevel::Zrtp,
+        zrtp_hash: ZrtpHash::Optional,
+        ..Rules::strict("gateway@example.org")
+    };
+    let mut world = World::with_rules(rules);
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.wants.clear();
+    let answer = world.again(dialog, Method::INVITE, Some(&sdp("RTP/AVP", "96 0", &[])));
+    assert_eq!((answer.status, world.again(dialog, Method::INVITE, Some(&offer())).status), (200, 488));
+    assert_eq!((world.secured().unwrap(), world.states()), (secured, vec!["talking"]));
+    assert!(!world.wanted().iter().any(|word| word.starts_with("rekey") || word.starts_with("zrtp")));
 }
 
 #[test]
@@ -435,6 +453,20 @@ fn a_late_offer_under_zrtp_is_one_of_zrtp() {
 }
 
 #[test]
+fn a_late_offer_of_zrtp_is_not_answered_with_less() {
+    let key = "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    for less in [sdp("RTP/AVP", "96 0", &[]), sdp("RTP/AVP", "96 0", &[key]), sdp("RTP/SAVP", "96 0", &[key])] {
+        let mut world = with_minimum(MediaLevel::Zrtp);
+        let dialog = world.call_with(None);
+        world.run(SECOND);
+        world.phone.ack(world.now, dialog, Some(Body::sdp(&less)));
+        world.settle();
+        assert!(world.bye(dialog).is_some(), "{less}");
+        assert!(!world.wanted().iter().any(|word| word.starts_with("join")), "no way to be heard: {less}");
+    }
+}
+
+#[test]
 fn real_phones_zrtp_offers_are_answered_with_zrtp() {
     for name in ["app-zrtp-ice-avpf-mux", "probe-avp-zrtp", "probe-avp-crypto-zrtp"] {
         let mut world = World::new();
@@ -565,4 +597,93 @@ fn an_sdes_call_is_said_to_be_heard_by_the_provider_and_lowers_the_room() {
     assert!(said.contains("the provider, who can listen"), "{said}");
     assert!(said.contains("weakest phone in this group is now"), "{said}");
     assert_eq!(world.line.room_level(), Some(MediaLevel::Srtp));
+}
+
+#[test]
+fn each_fall_of_the_room_s_level_is_told_also_after_it_rose() {
+    let mut world = World::new();
+    let (_, _first) = called(&mut world, 7, None);
+    world.line.sas_compared(world.now, CallNumber(1), true, by_voice()).unwrap();
+    world.settle();
+    world.said.clear();
+    for call in [2, 3] {
+        let mut second = Handset::of_device(10, Zid([3; 12]), 75 + call);
+        let dialog = world.call(&second.offer());
+        second.engine.start(world.now);
+        world.zrtp_of(&mut second, CallNumber(call), 2 * SECOND, |_| true);
+        let told = world.all_said().matches("weakest phone in this group is now encrypted end to end").count();
+        assert_eq!(told, 1, "call {call}");
+        world.phone.bye(world.now, dialog, None);
+        world.run(SECOND);
+        assert_eq!(world.line.room_level(), Some(MediaLevel::ZrtpVerified));
+        world.said.clear();
+    }
+}
+
+#[test]
+fn a_newcomer_whose_provider_can_listen_is_announced_to_those_alone_who_are_better_protected() {
+    let mut world = World::new();
+    let (_, _handset) = called(&mut world, 7, None);
+    world.wanted();
+    let first = world.call(&offer());
+    let told =
+        |world: &mut World| world.wanted().into_iter().filter(|want| want.starts_with("announce")).collect::<Vec<_>>();
+    assert_eq!(told(&mut world), ["announce provider-joined to 1"]);
+    let second = world.call(&offer());
+    assert!(told(&mut world).is_empty(), "the room does not fall any further");
+    for dialog in [first, second] {
+        world.phone.bye(world.now, dialog, None);
+        world.settle();
+    }
+    world.call(&offer());
+    assert_eq!(told(&mut world), ["announce provider-joined to 1"], "it had risen again meanwhile");
+}
+
+#[test]
+fn a_newcomer_with_zrtp_lowers_a_room_of_verified_phones_and_is_announced_to_them() {
+    let mut world = World::new();
+    let (_, _handset) = called(&mut world, 7, None);
+    world.line.sas_compared(world.now, CallNumber(1), true, by_voice()).unwrap();
+    world.wanted();
+    world.said.clear();
+    let mut handset = Handset::of_device(10, Zid([3; 12]), 77);
+    world.call(&handset.offer());
+    handset.engine.start(world.now);
+    world.zrtp_of(&mut handset, CallNumber(2), 2 * SECOND, |_| true);
+    assert!(handset.orders.contains(&"announce"), "{:?}", handset.orders);
+    assert!(world.all_said().contains("its code not compared"));
+}
+
+/// A GoClear (RFC 6189 §5.11) as anybody on the way can make one.
+fn go_clear(sequence: u8) -> Vec<u8> {
+    let mut packet =
+        [&[0x10, 0, 0, sequence][..], b"ZRTP", &[0, 0, 0, 77], &[0x50, 0x5a, 0, 5], b"GoClear ", &[0; 8]].concat();
+    let crc = packet.iter().fold(!0u32, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+    });
+    packet.extend((!crc).to_le_bytes());
+    packet
+}
+
+#[test]
+fn who_interferes_with_an_exchange_is_told_of_once_and_nothing_else_comes_of_it() {
+    let mut world = World::new();
+    let (dialog, _handset) = called(&mut world, 7, None);
+    let secured = world.secured().unwrap();
+    world.said.clear();
+    let mut stranger = Handset::of_device(8, Zid([4; 12]), 78);
+    stranger.engine.start(world.now);
+    world.zrtp(&mut stranger, SECOND, |_| true);
+    for sequence in 1..4 {
+        world.room(RoomEvent::Zrtp { call: CallNumber(1), from: PHONE, packet: go_clear(sequence) });
+    }
+    let said = world.all_said();
+    let lines: Vec<&str> = said.lines().collect();
+    let [other, clear] = lines[..] else { panic!("{lines:#?}") };
+    assert!(other.starts_with("⚠ ☎ Alice #1: a Hello came that the phone did not announce"), "{other}");
+    assert!(
+        clear.starts_with("⚠ ☎ Alice #1: somebody asked in the phone's name to go on without encryption"),
+        "{clear}"
+    );
+    assert_eq!((world.secured().unwrap(), world.bye(dialog), world.states()), (secured, None, vec!["talking"]));
 }

@@ -3,8 +3,9 @@
 //! A rollback journal with `synchronous = FULL`: a transaction is on disk, journal included, before it counts. Content that is
 //! deleted is overwritten (`secure_delete`); what the file system keeps of a truncated journal is beyond us.
 
+use super::held;
 use super::row::{self, Cell};
-use crate::peers::{Edit, Peer};
+use crate::peers::{Edit, Peer, Record};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params, params_from_iter};
 use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +21,10 @@ pub(super) const FILE: &str = "peers.sqlite";
 const APPLICATION_ID: i32 = 0x6773_5a52;
 
 /// The version of the tables. A newer one is not touched.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+
+/// The one before: without the table of what accounts have shown, which the first record to be written brings.
+const BEFORE_THE_RATCHET: i32 = 1;
 
 /// An open database.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub(super) struct Database(Connection);
 pub(super) struct Content {
     pub(super) zid: Zid,
     pub(super) peers: Vec<Peer>,
+    pub(super) records: Vec<Record>,
     pub(super) writable: bool,
 }
 
@@ -127,10 +132,11 @@ impl Database {
     fn fill(path: &Path, zid: Zid) -> rusqlite::Result<()> {
         let mut database = Self::connect(path)?;
         let transaction = database.0.transaction()?;
-        let columns = row::COLUMNS.join(", ");
+        let (columns, held) = (row::COLUMNS.join(", "), held::TABLE);
         transaction.execute_batch(&format!(
             "CREATE TABLE own (id INTEGER PRIMARY KEY CHECK (id = 1), zid, digest);
              CREATE TABLE peer ({columns}, PRIMARY KEY (account, caller, zid)) WITHOUT ROWID;
+             {held};
              PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
         write_zid(&transaction, zid)?;
@@ -145,6 +151,7 @@ impl Database {
         }
         match version.cmp(&VERSION) {
             Ordering::Greater => return Err(Trouble::Newer(version)),
+            Ordering::Less if version == BEFORE_THE_RATCHET && !self.has_records()? => {}
             Ordering::Less => return Err(Trouble::Damaged("its version never existed".to_owned(), None)),
             Ordering::Equal => {}
         }
@@ -160,9 +167,16 @@ impl Database {
         }
         let peers =
             self.peers().map_err(with_zid)?.map_err(|row::NotOurs| damaged("a row of it is damaged".to_owned()))?;
+        let records = match version {
+            BEFORE_THE_RATCHET => Vec::new(),
+            _ => self
+                .records()
+                .map_err(with_zid)?
+                .map_err(|row::NotOurs| damaged("a row of it is damaged".to_owned()))?,
+        };
         let writable = !self.0.is_readonly("main").map_err(with_zid)?;
         match zid {
-            Ok(zid) => Ok(Content { zid, peers, writable }),
+            Ok(zid) => Ok(Content { zid, peers, records, writable }),
             Err(trouble) => Err(trouble),
         }
     }
@@ -183,9 +197,32 @@ impl Database {
         rows.collect()
     }
 
+    fn has_records(&self) -> rusqlite::Result<bool> {
+        self.0.query_row("SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'held'", [], |row| row.get(0))
+    }
+
+    fn records(&self) -> rusqlite::Result<Result<Vec<Record>, row::NotOurs>> {
+        let mut select = self.0.prepare(&format!("SELECT {} FROM held", held::COLUMNS))?;
+        let rows = select.query_map([], held::read)?;
+        rows.collect()
+    }
+
     /// Makes all of these edits or none of them, for good.
-    pub(super) fn apply<'a>(&mut self, edits: impl Iterator<Item = &'a Edit>) -> rusqlite::Result<()> {
+    pub(super) fn apply<'a>(
+        &mut self,
+        edits: impl Iterator<Item = &'a Edit>,
+        records: impl Iterator<Item = &'a Record>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.0.transaction()?;
+        let mut records = records.peekable();
+        if records.peek().is_some() {
+            let table = held::TABLE.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS");
+            transaction.execute_batch(&format!("{table}; PRAGMA user_version = {VERSION};"))?;
+            let mut put = transaction.prepare("REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)")?;
+            for record in records {
+                held::with_row(record, |row| put.execute(params_from_iter(row)))?;
+            }
+        }
         {
             let places = vec!["?"; row::COLUMNS.len()].join(", ");
             let mut put = transaction.prepare(&format!("REPLACE INTO peer VALUES ({places})"))?;

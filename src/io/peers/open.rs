@@ -4,7 +4,7 @@ use super::database::{self, Database, Trouble};
 use super::zid::{self, ZidFile};
 use crate::io::store::StoreError;
 use crate::io::utc;
-use crate::peers::Peer;
+use crate::peers::{Peer, Record};
 use crate::units::{Random, UnixTime};
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +16,7 @@ use zrtp_proto::Zid;
 pub(super) struct Opened {
     pub(super) zid: Zid,
     pub(super) peers: Vec<Peer>,
+    pub(super) records: Vec<Record>,
     /// `None`: nothing can be written before the next start.
     pub(super) database: Option<Database>,
 }
@@ -44,7 +45,7 @@ pub(super) fn open(directory: &Path, random: &mut dyn Random, now: UnixTime) -> 
             if !content.writable {
                 tracing::error!(path = %path.display(), remedy = READ_ONLY, "the memory of ZRTP phones is read-only");
             }
-            Opened { zid, peers: content.peers, database: Some(database) }
+            Opened { zid, peers: content.peers, records: content.records, database: Some(database) }
         }
         Err(Trouble::Missing) => {
             if !is_first_start {
@@ -56,24 +57,24 @@ pub(super) fn open(directory: &Path, random: &mut dyn Random, now: UnixTime) -> 
             Ok(aside) => {
                 tracing::error!(
                     path = %path.display(), set_aside = %aside.display(), why, remedy = SET_ASIDE,
-                    "ALARM: the memory of ZRTP phones is damaged: it was set aside and a new one is begun; no phone counts as verified"
+                    "ALARM: the memory of ZRTP phones is damaged: it was set aside and a new one is begun; no phone counts as verified, and no account is held to what it has shown (the ratchet)"
                 );
                 begin(&path, zid)
             }
             Err(error) => {
                 tracing::error!(
                     path = %path.display(), why, %error, remedy = LEFT_ALONE,
-                    "ALARM: the memory of ZRTP phones is damaged and cannot be set aside; no phone counts as verified"
+                    "ALARM: the memory of ZRTP phones is damaged and cannot be set aside; no phone counts as verified, and no account is held to what it has shown (the ratchet)"
                 );
-                Opened { zid, peers: Vec::new(), database: None }
+                Opened { zid, peers: Vec::new(), records: Vec::new(), database: None }
             }
         },
         Err(Trouble::Unreadable(why)) => {
             tracing::error!(
                 path = %path.display(), why, remedy = LEFT_ALONE,
-                "ALARM: the memory of ZRTP phones cannot be read and is left alone; no phone counts as verified"
+                "ALARM: the memory of ZRTP phones cannot be read and is left alone; no phone counts as verified, and no account is held to what it has shown (the ratchet)"
             );
-            Opened { zid, peers: Vec::new(), database: None }
+            Opened { zid, peers: Vec::new(), records: Vec::new(), database: None }
         }
         Err(Trouble::Newer(version)) => {
             return Err(StoreError::Newer { path: path.display().to_string(), version });
@@ -146,7 +147,7 @@ fn begin(path: &Path, zid: Zid) -> Opened {
             tracing::error!(path = %path.display(), %error, remedy = READ_ONLY, "a memory of ZRTP phones cannot be made");
         })
         .ok();
-    Opened { zid, peers: Vec::new(), database }
+    Opened { zid, peers: Vec::new(), records: Vec::new(), database }
 }
 
 /// Renames the database and its journal. The database first: a database whose journal is gone could pass for a whole one.

@@ -63,7 +63,7 @@ impl<'a> Cell<'a> {
         [octets, kept.as_ref().and_then(|kept| kept.expires).map_or(Cell::Null, Cell::time)]
     }
 
-    fn read(value: ValueRef<'a>) -> Result<Self, NotOurs> {
+    pub(super) fn read(value: ValueRef<'a>) -> Result<Self, NotOurs> {
         Ok(match value {
             ValueRef::Null => Cell::Null,
             ValueRef::Integer(number) => Cell::Number(number),

@@ -4,8 +4,9 @@ mod caller;
 mod exchanges;
 mod orders;
 mod properties;
+mod ratchet;
 
-use super::{Caller, Change, PeerBook, PeerCache, Verification, Verifier};
+use super::{Caller, CallerBefore, Change, PeerBook, PeerCache, PeerKey, Verification, Verifier};
 use crate::units::UnixTime;
 use zrtp_proto::{Cache as _, CacheEntry, Lifetime, Lookup, Remember, Retained, Secret, Zid};
 

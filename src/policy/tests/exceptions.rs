@@ -212,9 +212,11 @@ fn an_exception_without_effect_says_why() {
 #[test]
 fn what_ends_a_handshake_or_a_login_has_its_own_rule() {
     let rules = Rules::strict("a@b");
-    for (fault, rule) in
-        [(HandshakeFault::NoCommonSuite, Rule::TlsSuite), (HandshakeFault::ClientCertificate, Rule::ClientCertificate)]
-    {
+    for (fault, rule) in [
+        (HandshakeFault::NoCommonSuite, Rule::TlsSuite),
+        (HandshakeFault::NoClientCertificate, Rule::ClientCertificate),
+        (HandshakeFault::ClientCertificate, Rule::ClientCertificate),
+    ] {
         let facts = Handshake { expected: "sip.example.org".to_owned(), fault };
         let refusal = judge(&rules, &facts).allowed().unwrap_err();
         assert_eq!((refusal.rule, refusal.sip_status), (rule, 403));

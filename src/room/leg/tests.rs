@@ -4,9 +4,9 @@
 mod clear;
 
 use super::*;
+use crate::audio::Language;
 use crate::galene::Credentials;
 use crate::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};
-use crate::room::RoomConfig;
 use crate::secret::Secret;
 use crate::srtp::{MasterKey, Suite};
 
@@ -61,6 +61,7 @@ impl World {
             credentials: Credentials::Token(Secret::from("token")),
             robot_name: "robot".to_owned(),
             clock: WallClock { at: now, since_1970: Duration::from_secs(1_800_000_000) },
+            language: Language::English,
         };
         let setup = LegSetup {
             call: CALL,
@@ -73,9 +74,10 @@ impl World {
             },
             remote: RemoteMedia { rtp: Some(address(4000)), rtcp: Some(address(4001)), rtcp_mux: false },
             direction: TALKING,
+            warning: None,
         };
         let link = Link::speaker(now, &config, CALL, &setup.participant);
-        let mut leg = Leg::new(now, setup, link, config.clock, &mut Counting(1));
+        let mut leg = Leg::new(now, setup, link, &config, &mut Counting(1));
         leg.answered = true;
         leg.start(now);
         World {

@@ -15,6 +15,7 @@ mod phone;
 mod predecessor;
 mod reports;
 mod sound;
+mod telling;
 mod told;
 mod web;
 
@@ -138,6 +139,7 @@ impl World {
             credentials: galene::Credentials::Token(Secret::from("T0KEN")),
             robot_name: "Phone gateway".to_owned(),
             clock: WallClock { at: now, since_1970: Duration::from_secs(1_000_000_000) },
+            language: Language::English,
         };
         let mut world = World {
             now,
@@ -191,7 +193,13 @@ impl World {
     }
 
     fn join(&mut self, number: u32, codec: Codec) {
-        let (phone, setup) = Phone::new(number, codec);
+        self.join_warned(number, codec, None);
+    }
+
+    /// The same with what a call in clear brings along.
+    fn join_warned(&mut self, number: u32, codec: Codec, warning: Option<Announcement>) {
+        let (phone, mut setup) = Phone::new(number, codec);
+        setup.warning = warning;
         self.phones.insert(CallNumber(number), phone);
         self.room.join(self.now, setup);
         self.settle();

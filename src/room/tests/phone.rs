@@ -80,6 +80,7 @@ impl Phone {
             keys: LegKeys::Agreed { protector: Box::new(our_protector), unprotector: Box::new(our_unprotector) },
             remote: RemoteMedia { rtp: Some(rtp), rtcp: Some(rtcp), rtcp_mux: false },
             direction: Direction { from_phone: true, to_phone: true },
+            warning: None,
         };
         let phone = Phone {
             codec,

@@ -112,6 +112,17 @@ fn without_the_permission_to_write_nothing_is_written() {
     world.run(SECOND);
     assert_eq!(world.leg(1).participant.state, "muted");
     assert!(world.chats.is_empty());
+    assert_eq!(world.room.report().may_write, Some(false));
+    let listener = Member::Ours(ConnectionId::Listener);
+    world.server(listener, change(json!(["present", "message"])));
+    assert_eq!(world.room.report().may_write, Some(true));
+    world.room.say(world.now, None, "a code");
+    world.run(SECOND);
+    assert_eq!(world.chats, ["a code"]);
+    world.server(listener, change(json!(["present"])));
+    world.room.say(world.now, None, "another code");
+    world.run(SECOND);
+    assert_eq!((world.room.report().may_write, world.chats.len()), (Some(false), 1));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //! or the user hears why not.
 
 use super::{Agent, Event};
-use crate::policy::LoginScheme;
+use crate::policy::Rule;
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::{Asker, DigestError};
+use crate::sip::digest::Asker;
 use crate::sip::header::CSeq;
 use crate::sip::message::{Request, Response};
 use crate::sip::transaction::{Purpose, TransactionKey};
@@ -29,7 +29,7 @@ impl Agent {
         let asking = |asker: &Asker| may_ask(*asker) && response.headers.get(asker.challenge_header()).is_some();
         let mut answered = Vec::new();
         let mut refusal = None;
-        let mut login = None;
+        let mut rule = None;
         transaction.challenges += 1;
         for asker in Asker::ALL.into_iter().filter(asking) {
             let challenges = response.headers.all(asker.challenge_header());
@@ -43,9 +43,7 @@ impl Agent {
                 }
                 Ok(_) => answered.push(asker),
                 Err(error) => {
-                    if let DigestError::NothingSupported(scheme) = error {
-                        login = Some(scheme);
-                    }
+                    rule = error.rule();
                     refusal = Some((error.to_string(), error.hint()));
                 }
             }
@@ -54,7 +52,7 @@ impl Agent {
             let refusal = refusal.unwrap_or_else(|| {
                 ("the challenge was not answered".to_owned(), "check the user name and the password".to_owned())
             });
-            self.unauthenticated(now, key, response.status, refusal, login);
+            self.unauthenticated(now, key, response.status, refusal, rule);
             return false;
         }
         transaction.answered.retain(|asker| !answered.contains(asker));
@@ -96,12 +94,12 @@ impl Agent {
         key: TransactionKey,
         status: u16,
         (reason, hint): (String, String),
-        login: Option<LoginScheme>,
+        rule: Option<Rule>,
     ) {
         match self.clients.get(&key).map(|transaction| transaction.purpose) {
-            Some(Purpose::Register) => self.register_unauthenticated(now, status, reason, hint, login),
+            Some(Purpose::Register) => self.register_unauthenticated(now, status, reason, hint, rule),
             Some(Purpose::End) | None => {}
-            Some(_) => self.event(Event::ChallengeRefused { reason, hint }),
+            Some(_) => self.event(Event::ChallengeRefused { rule, reason, hint }),
         }
     }
 

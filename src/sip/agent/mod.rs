@@ -21,7 +21,7 @@ use super::registration::Registration;
 use super::transaction::{ClientTransaction, ServerTransactions, TransactionKey};
 use super::uri::{Host, SipUri, Uri};
 use super::validate::validate_response;
-use crate::policy::{LoginScheme, MayAuthenticate};
+use crate::policy::{LoginScheme, MayAuthenticate, Rule};
 use crate::units::{Random, random_hex};
 pub use client::RequestError;
 use keepalive::{Beat, Keepalive};
@@ -100,13 +100,15 @@ pub enum Event {
         hint: String,
         /// When it is tried again.
         retry_in: Option<Duration>,
-        /// The best login that was offered, if none of those offered is supported: `policy` says what that means.
-        login: Option<LoginScheme>,
+        /// The rule of `policy` that forbids to log in as the registrar asks.
+        rule: Option<Rule>,
     },
     /// The binding is removed, or there is no flow to remove it over.
     Unregistered,
     /// A challenge to another request was not answered.
     ChallengeRefused {
+        /// The rule of `policy` that forbids it.
+        rule: Option<Rule>,
         /// Why.
         reason: String,
         /// What the operator can do.
@@ -337,6 +339,17 @@ impl Agent {
         }
         self.clients.retain(|_, transaction| !transaction.is_register());
         self.clients.values_mut().for_each(ClientTransaction::flow_down);
+    }
+
+    /// How the account's password is proved; `None` before a challenge.
+    pub fn digest_in_use(&self) -> Option<LoginScheme> {
+        self.digest.in_use()
+    }
+
+    /// A person says that the provider may be weaker than before: on the next connection it is asked at once.
+    pub fn may_weaken(&mut self) {
+        self.digest.may_weaken();
+        self.registration.forget_refusal();
     }
 
     /// Bytes from the flow.

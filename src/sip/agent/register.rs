@@ -1,7 +1,7 @@
 //! The agent registers: REGISTER out, its response in, what the registration makes of it up to the user.
 
 use super::{Agent, Event};
-use crate::policy::LoginScheme;
+use crate::policy::Rule;
 use crate::sip::digest::Asker;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Response;
@@ -50,7 +50,7 @@ impl Agent {
                     None => "the registrar did not answer".to_owned(),
                 };
                 let retry_in = Some(retry_in);
-                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, login: None });
+                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, rule: None });
                 if silence {
                     // Over a reliable transport silence means that nobody is there (RFC 5626 §4.4).
                     self.close(now, "the registrar did not answer a REGISTER within 32 s".to_owned());
@@ -66,12 +66,12 @@ impl Agent {
         status: u16,
         reason: String,
         hint: String,
-        login: Option<LoginScheme>,
+        rule: Option<Rule>,
     ) {
         match self.registration.failed(now, hint, true, None, &mut *self.random) {
             Outcome::Failed { hint, retry_in } => {
                 let (status, retry_in) = (Some(status), Some(retry_in));
-                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, login });
+                self.event(Event::RegistrationFailed { status, reason, hint, retry_in, rule });
             }
             Outcome::Removed => self.event(Event::Unregistered),
             Outcome::Bound(_) | Outcome::AskAgain => {}

@@ -67,6 +67,12 @@ impl UdpPacket {
         self.payload.len() >= 12 && self.payload[0] >> 6 == 2 && !(64..96).contains(&(self.payload[1] & 0x7f))
     }
 
+    /// The type of a ZRTP message (RFC 6189 §5).
+    pub fn zrtp(&self) -> Option<&str> {
+        let is_zrtp = self.payload.first()? >> 4 == 1 && self.payload.get(4..8)? == b"ZRTP";
+        std::str::from_utf8(self.payload.get(16..24).filter(|_| is_zrtp)?).ok().map(str::trim_end)
+    }
+
     /// What follows the RTP header with its sources and extension, in clear or encrypted (RFC 3711 §3.1).
     fn rtp_payload(&self) -> &[u8] {
         let mut start = 12 + 4 * usize::from(self.payload[0] & 0x0f);

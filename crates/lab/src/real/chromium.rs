@@ -1,4 +1,5 @@
-//! A real Chromium in Galène's own page: what a person in the browser sees, hears, says and does.
+//! A real Chromium: what a person in the browser sees, hears, says and does in Galène's own page, and how any other page
+//! looks.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +26,17 @@ pub struct ChatLine {
     pub text: String,
 }
 
+/// How large the window is, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Width in CSS pixels.
+    pub width: u32,
+    /// Height in CSS pixels.
+    pub height: u32,
+    /// Whether the person likes dark pages.
+    pub dark: bool,
+}
+
 /// A running Chromium with one page.
 pub struct Chromium {
     // before the program, so that the pipe closes first and the browser ends by itself
@@ -34,21 +46,24 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts it inside `net` with an empty profile in `directory`. Its microphone speaks the 48 kHz WAV file
-    /// again and again, from the moment when the page opens it.
+    /// Starts it inside `net` with an empty profile in `directory`. Its microphone, if it needs one, speaks the 48 kHz
+    /// WAV file again and again, from the moment when the page opens it.
     ///
     /// # Errors
     /// When it is missing or does not start.
-    pub fn start(net: &Netns, directory: &Path, microphone: &Path) -> Result<Self> {
+    pub fn start(net: &Netns, directory: &Path, microphone: Option<&Path>) -> Result<Self> {
         require("chromium")?;
         std::fs::create_dir_all(directory).context(directory.display())?;
         let mut command: Command = net.command("sh")?;
         // our pipes are its standard input and output; it wants them as file descriptors 3 and 4
         command.args(["-c", "exec chromium \"$@\" 3<&0 4>&1 0</dev/null 1>&2", "sh", "--remote-debugging-pipe"]);
         command.env("HOME", directory).arg(format!("--user-data-dir={}", directory.join("profile").display()));
-        command.arg(format!("--use-file-for-fake-audio-capture={}", microphone.display()));
+        if let Some(microphone) = microphone {
+            command.arg(format!("--use-file-for-fake-audio-capture={}", microphone.display()));
+        }
         command.args([
             "--headless=new",
+            "--hide-scrollbars",
             "--no-sandbox",
             "--disable-gpu",
             "--disable-quic",
@@ -79,9 +94,50 @@ impl Chromium {
         let mut this = Self { devtools, session, _program: program };
         this.call("Page.enable", json!({}))?;
         // the recorder's worklet is a blob, which the page's own policy forbids
-        this.call("Page.setBypassCSP", json!({ "enabled": true }))?;
+        this.obey_policy(false)?;
         this.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": include_str!("page.js") }))?;
         Ok(this)
+    }
+
+    /// Opens a page, with scripts of its own or without, and waits until it is complete.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(&mut self, url: &str) -> Result<()> {
+        let opened = self.call("Page.navigate", json!({ "url": url }))?;
+        if let Some(error) = opened["errorText"].as_str() {
+            return Err(Failure::new(format!("{url}: {error}")));
+        }
+        self.wait_js("the page", &format!("location.href === {}", json!(url)))
+    }
+
+    /// Whether pages that are opened from now on are held to their own Content-Security-Policy; at first they are not.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub fn obey_policy(&mut self, obey: bool) -> Result<()> {
+        self.call("Page.setBypassCSP", json!({ "enabled": !obey })).map(drop)
+    }
+
+    /// Shows the page on this screen from now on.
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub fn look_at(&mut self, screen: Screen) -> Result<()> {
+        let Screen { width, height, dark } = screen;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", size)?;
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "media": "", "features": features })).map(drop)
+    }
+
+    /// Shows the page as it is printed, until [`Self::look_at`].
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub fn look_at_print(&mut self) -> Result<()> {
+        self.call("Emulation.setEmulatedMedia", json!({ "media": "print" })).map(drop)
     }
 
     /// Opens a group's page and joins under this name with the microphone on; noise suppression is switched off,
@@ -144,7 +200,7 @@ impl Chromium {
     pub fn chat(&mut self) -> Result<Vec<ChatLine>> {
         let lines = self.strings(
             "[...document.querySelectorAll('#box .message')].flatMap(message => [
-                message.querySelector('.message-user, .message-me-user')?.textContent ?? '',
+                message.dataset.username ?? '',
                 message.querySelector('.message-content, .message-me-content')?.innerText ?? ''])",
         )?;
         Ok(lines.chunks_exact(2).map(|pair| ChatLine { from: pair[0].clone(), text: pair[1].clone() }).collect())
@@ -160,6 +216,14 @@ impl Chromium {
             "document.getElementById('input').value = {line}; document.getElementById('inputbutton').click()"
         ))
         .map(drop)
+    }
+
+    /// Writes to one participant, by name.
+    ///
+    /// # Errors
+    /// As [`Self::participants`].
+    pub fn type_chat_to(&mut self, name: &str, line: &str) -> Result<()> {
+        self.type_chat(&format!("/msg \"{name}\" {line}"))
     }
 
     /// Kicks a participant out, as an operator does.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::galene::{INVITATION, OPERATOR};
 use super::linphone::Linphone;
 use super::meeting::Meeting;
-use super::program::{Program, run};
+use super::program::{Program, run, wait_until};
 use super::rig::{Rig, SIP_DOMAIN, USERS};
 use super::{Context, Failure, Result};
 
@@ -17,6 +17,22 @@ use super::{Context, Failure, Result};
 pub const ACCOUNT: &str = "conference@sip.lab.test";
 /// Its media ports towards phones.
 pub const MEDIA_PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_199;
+
+/// How a gateway is set.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewaySettings<'a> {
+    /// More lines for its `[[account]]`.
+    pub account: &'a str,
+    /// How much it logs.
+    pub log: &'a str,
+    /// More lines at the end of its configuration.
+    pub end: &'a str,
+}
+
+impl GatewaySettings<'_> {
+    /// Every setting as it is by itself, and everything in the log.
+    pub const USUAL: Self = GatewaySettings { account: "", log: "trace", end: "" };
+}
 
 /// A running gateway.
 pub struct Gateway {
@@ -26,32 +42,27 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `binary run` for one account at the scene's registrar and one room.
+    /// Starts `binary run` for one account at the scene's registrar and one room. Every gateway of a scene has the same store.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(rig: &Rig, binary: &Path, meeting: &Meeting) -> Result<Self> {
-        Self::start_with(rig, binary, meeting, "")
-    }
-
-    /// The same, with more lines at the end of its configuration.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub fn start_with(rig: &Rig, binary: &Path, meeting: &Meeting, lines: &str) -> Result<Self> {
+    pub fn start(rig: &Rig, binary: &Path, meeting: &Meeting, settings: GatewaySettings<'_>) -> Result<Self> {
         let directory = rig.file("gateway");
         std::fs::create_dir_all(&directory).context(directory.display())?;
         let (_, password) = USERS.iter().find(|(user, _)| ACCOUNT.starts_with(user)).unwrap_or(&USERS[0]);
         let ca_file = rig.ca_file();
         let text = format!(
             "[[account]]\naddress = \"sips:{ACCOUNT}\"\npassword_file = \"password\"\n\
-             outbound_proxy = \"sips:{SIP_DOMAIN}:5061\"\nca_file = {ca_file:?}\n\n\
+             outbound_proxy = \"sips:{SIP_DOMAIN}:5061\"\nca_file = {ca_file:?}\n{}\n\
              [[room]]\ngroup = \"{}\"\naccount = \"{ACCOUNT}\"\nca_file = {ca_file:?}\n\n\
              [media]\nports = \"{}-{}\"\n\n[store]\ndirectory = \"store\"\n\n\
-             [admin]\nsocket = \"admin/socket\"\n\n[log]\nlevel = \"trace\"\n\n{lines}",
+             [admin]\nsocket = \"admin/socket\"\n\n[log]\nlevel = \"{}\"\n\n{}",
+            settings.account,
             meeting.invitation(),
             MEDIA_PORTS.start(),
             MEDIA_PORTS.end(),
+            settings.log,
+            settings.end,
         );
         let config = directory.join("config.toml");
         write_private(&directory.join("password"), password)?;
@@ -60,6 +71,11 @@ impl Gateway {
         command.arg("run").arg("--config").arg(&config);
         let program = Program::start("galene-sips", &mut command, &directory.join("gateway.log"))?;
         Ok(Self { program, binary: binary.to_owned(), config })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
     }
 
     /// Everything that it has printed and logged.
@@ -72,17 +88,38 @@ impl Gateway {
     /// # Errors
     /// When the command fails or does not print JSON.
     pub fn calls(&self) -> Result<serde_json::Value> {
-        let text = self.ask(&["calls", "--json"])?;
+        self.json("calls")
+    }
+
+    /// The answer of this command with `--json`.
+    ///
+    /// # Errors
+    /// When the command fails or does not print JSON.
+    pub fn json(&self, command: &str) -> Result<serde_json::Value> {
+        let text = self.ask(&[command, "--json"])?;
         serde_json::from_str(&text).context(text)
     }
 
-    /// What a command prints that asks the running program.
+    /// What this command prints.
     ///
     /// # Errors
     /// When it fails.
-    pub fn ask(&self, command: &[&str]) -> Result<String> {
-        let mut program = std::process::Command::new(&self.binary);
-        run(program.args(command).arg("--config").arg(&self.config))
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = std::process::Command::new(&self.binary);
+        run(command.args(arguments).arg("--config").arg(&self.config))
+    }
+
+    /// Waits until it is registered.
+    ///
+    /// # Errors
+    /// When it has ended, or is not registered in time.
+    pub fn wait_registered(&mut self, within: Duration) -> Result<()> {
+        let waited = wait_until("the gateway's registration", within, || {
+            self.program.check_running()?;
+            let registered = self.json("status").is_ok_and(|status| status["accounts"][0]["registered"] == true);
+            Ok(registered.then_some(()))
+        });
+        waited.context(self.log())
     }
 
     /// Processor time used so far.

@@ -26,6 +26,10 @@ pub enum Attack {
     StripCrypto,
     /// It also turns RTP/SAVP into RTP/AVP, so that the offer looks like one of a phone without encryption.
     StripCryptoAndProfile,
+    /// It removes every `a=zrtp-hash`, so that an offer of ZRTP looks like one without encryption.
+    StripZrtpHash,
+    /// The same, but only in offers of a call that is there already: so a provider could end its encryption.
+    StripZrtpHashLater,
 }
 
 /// How to start a Kamailio.
@@ -108,15 +112,20 @@ fn configuration(directory: &Path, address: SocketAddr, config: &KamailioConfig<
         .collect();
     let profile = match config.attack {
         Attack::StripCryptoAndProfile => "        replace_body_all(\"RTP/SAVP\", \"RTP/AVP\");\n",
-        Attack::None | Attack::StripCrypto => "",
+        _ => "",
+    };
+    let strip = |attribute: &str, when: &str| {
+        format!(
+            "    if (is_method(\"INVITE\") && {when} has_body(\"application/sdp\")) {{\n        \
+             replace_body_all(\"a={attribute}:[^\\r\\n]*\\r\\n\", \"\");\n{profile}        \
+             xlog(\"L_NOTICE\", \"attack: {attribute} stripped\\n\");\n    }}"
+        )
     };
     let attack = match config.attack {
         Attack::None => String::new(),
-        Attack::StripCrypto | Attack::StripCryptoAndProfile => format!(
-            "    if (is_method(\"INVITE\") && has_body(\"application/sdp\")) {{\n        \
-             replace_body_all(\"a=crypto:[^\\r\\n]*\\r\\n\", \"\");\n{profile}        \
-             xlog(\"L_NOTICE\", \"attack: crypto stripped\\n\");\n    }}"
-        ),
+        Attack::StripCrypto | Attack::StripCryptoAndProfile => strip("crypto", ""),
+        Attack::StripZrtpHash => strip("zrtp-hash", ""),
+        Attack::StripZrtpHashLater => strip("zrtp-hash", "has_totag() && "),
     };
     let algorithm = match config.digest {
         Digest::Md5 => "MD5",

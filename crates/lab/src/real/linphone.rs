@@ -93,6 +93,7 @@ pub struct LinphoneConfig<'a> {
 pub struct Linphone {
     program: Program,
     user: String,
+    directory: PathBuf,
     log: PathBuf,
     seen: usize,
 }
@@ -100,6 +101,8 @@ pub struct Linphone {
 /// A SIP message, as the phone's log has it.
 #[derive(Clone, Debug)]
 pub struct SipMessage {
+    /// The time of day.
+    pub time: Duration,
     /// Whether the phone sent it.
     pub sent: bool,
     /// The whole message, with bare line feeds.
@@ -131,6 +134,9 @@ impl Linphone {
         let file = directory.join("linphonerc");
         std::fs::write(&file, configuration(config)?).context(file.display())?;
         let log = directory.join("debug.log");
+        for old in [&log, &directory.join("linphonec.log")] {
+            let _ = std::fs::remove_file(old); // of one that was here before
+        }
         // a phone has a processor of its own: on a busy machine its jitter buffer must not be what a test measures
         let mut command = net.command("nice")?;
         command.args(["-n", "-10"]).arg(require("linphonec")?);
@@ -141,7 +147,7 @@ impl Linphone {
         let mut program = Program::start("linphonec", &mut command, &directory.join("linphonec.log"))?;
         program.type_line("soundcard use files")?;
         program.wait_for_output("Using wav files instead of soundcard", Duration::from_secs(20))?;
-        Ok(Self { program, user: config.user.to_owned(), log, seen: 0 })
+        Ok(Self { program, user: config.user.to_owned(), directory: directory.to_owned(), log, seen: 0 })
     }
 
     /// Waits until the registrar has accepted it.
@@ -230,6 +236,31 @@ impl Linphone {
         rest.split(['.', '\n']).next().map(|token| token.trim().to_owned())
     }
 
+    /// Its user has compared the code: equal.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    pub fn set_verified(&mut self) -> Result<()> {
+        self.program.type_line("zrtp-set-verified")
+    }
+
+    /// Whether its last ZRTP call began as that of a peer that was verified before, as it writes down.
+    pub fn was_verified(&self) -> Option<bool> {
+        let log = self.log();
+        let (_, rest) = log.rsplit_once("previously verified ")?;
+        Some(rest.starts_with("yes"))
+    }
+
+    /// The times of day at which its ZRTP calls became secure.
+    pub fn secured_at(&self) -> Vec<Duration> {
+        self.log().lines().filter(|line| line.contains("ZRTP secrets on:")).map(time_of).collect()
+    }
+
+    /// The file in which it remembers itself (its ZID) and its ZRTP peers.
+    pub fn memory(&self) -> PathBuf {
+        self.directory.join(".linphone-zidcache")
+    }
+
     /// Its debug log: all SIP messages, states and statistics.
     pub fn log(&self) -> String {
         read_lossy(&self.log)
@@ -242,7 +273,7 @@ impl Linphone {
         for line in self.log().lines() {
             let sent = line.contains(": message sent to [");
             if sent || (line.contains(": received [") && line.contains("] new bytes from [")) {
-                messages.push(SipMessage { sent, text: String::new() });
+                messages.push(SipMessage { time: time_of(line), sent, text: String::new() });
                 inside = true;
             } else if line.contains(" belle-sip-") || line.contains(" liblinphone-") || line.contains(" mediastreamer-")
             {
@@ -289,6 +320,14 @@ impl Linphone {
         let what = format!("{}: {text:?} in {}", self.user, self.log.display());
         wait_until(&what, within, || Ok(self.log().contains(text).then_some(())))
     }
+}
+
+/// The time of day that begins a line of the log: `2026-11-25 04:30:50:104 …`.
+fn time_of(line: &str) -> Duration {
+    let clock = line.split(' ').nth(1).unwrap_or_default();
+    let mut parts = clock.split(':').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    Duration::from_millis(((part() * 60 + part()) * 60 + part()) * 1000 + part())
 }
 
 fn configuration(config: &LinphoneConfig<'_>) -> Result<String> {

@@ -26,14 +26,22 @@ impl Meeting {
     /// # Errors
     /// When it does not start.
     pub async fn start(rig: &Rig) -> Result<Self> {
+        Self::start_with(rig, PRESENT).await
+    }
+
+    /// Starts the server; the invitation gives these permissions.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(rig: &Rig, permissions: &'static [&'static str]) -> Result<Self> {
         if std::env::var_os("GALENE_BIN").is_some() {
-            return Self::start_real(rig);
+            return rig.galene_with(&[(NAME, open_group())], permissions).map(Self::Real);
         }
         let identity = rig.identity(GROUP_HOST)?;
         let mut options = GroupServerOptions::new(identity.server_config(Tls::Both).context("TLS")?);
         options.bind = SocketAddr::new(rig.net().outside(), 0);
         let group = GroupDescription::open("A conference").with_user(OPERATOR.0, OPERATOR.1, OP);
-        let options = options.with_group(NAME, group.with_token(INVITATION, PRESENT));
+        let options = options.with_group(NAME, group.with_token(INVITATION, permissions));
         let server = GroupServer::start(options).await.context("group server")?;
         let address = server.address();
         Ok(Self::Laboratory(server, address))
@@ -82,11 +90,15 @@ impl Meeting {
         GroupPeer::join(options).await.context(OPERATOR.0)
     }
 
-    fn address_url(&self) -> String {
-        let address = match self {
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        match self {
             Self::Real(galene) => galene.address(),
             Self::Laboratory(_, address) => *address,
-        };
-        format!("https://{address}/group/{NAME}/")
+        }
+    }
+
+    fn address_url(&self) -> String {
+        format!("https://{}/group/{NAME}/", self.address())
     }
 }

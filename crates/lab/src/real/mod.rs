@@ -1,13 +1,14 @@
 //! Real programs for the tests: each wrapper starts one program of Debian's (or a Galène), drives it and stops it.
 //!
-//! Everything runs inside a network namespace of its own ([`netns::Netns`]), so nothing leaves the machine and two
-//! test processes never meet. A missing program is a [`Failure`] that names it and its package, never a skipped test.
+//! Everything but the DNS server ([`dns`]) runs inside a network namespace of its own ([`netns::Netns`]), so nothing leaves
+//! the machine and two test processes never meet. A missing program is a [`Failure`] that names it and its package, never a skipped test.
 //! The wrappers block; use them from an ordinary `#[test]`, or from a multi-threaded runtime.
 
 pub mod baresip;
 pub mod capture;
 pub mod chromium;
 pub mod devtools;
+pub mod dns;
 pub mod galene;
 pub mod gateway;
 pub mod kamailio;
@@ -18,6 +19,7 @@ pub mod program;
 pub mod rig;
 pub mod server;
 pub mod speech;
+pub mod tls_servers;
 
 /// Whether the long runs are wanted: `GALENE_SIPS_FULL=1`.
 pub fn full() -> bool {

@@ -3,7 +3,7 @@
 //! Addresses are of 198.18.0.0/15, which RFC 2544 reserves for tests. The default route inside leads nowhere (nobody
 //! answers ARP on the pair for foreign addresses), so programs believe in a network but no packet leaves the machine.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Command;
@@ -120,6 +120,25 @@ impl Netns {
     /// When none is in force.
     pub fn drop_nothing(&self) -> Result<()> {
         self.nft("delete table inet lab")
+    }
+
+    /// Breaks every TCP connection of this process inside to this address, as a reset on the way does.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn cut_tcp(&self, process: u32, to: SocketAddr) -> Result<()> {
+        let (host, port, owner) = (to.ip().to_string(), format!(":{}", to.port()), format!("pid={process},"));
+        let towards = ["-H", "-n", "-t", "-p", "dst", &host, "dport", "=", &port];
+        let connections = run(self.command("ss")?.args(towards))?;
+        let owned = connections.lines().filter(|line| line.contains(&owner));
+        let ports: Vec<&str> = owned.filter_map(|line| line.split_whitespace().nth(3)?.rsplit(':').next()).collect();
+        if ports.is_empty() {
+            return Err(Failure::new(format!("process {process} has no connection to {to}:\n{connections}")));
+        }
+        for port in ports {
+            run(self.command("ss")?.args(["-K", "-n", "-t", "sport", "=", &format!(":{port}")]))?;
+        }
+        Ok(())
     }
 
     fn nft(&self, commands: &str) -> Result<()> {

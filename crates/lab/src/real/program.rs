@@ -13,12 +13,16 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("dumpcap", "tshark"),
     ("espeak-ng", "espeak-ng"),
+    ("gnutls-serv", "gnutls-bin"),
     ("ip", "iproute2"),
     ("kamailio", "kamailio kamailio-extra-modules kamailio-outbound-modules kamailio-tls-modules"),
+    ("ldns-keygen", "ldnsutils"),
+    ("ldns-signzone", "ldnsutils"),
     ("linphonec", "linphone-cli"),
     ("nft", "nftables"),
     ("sipp", "sip-tester"),
     ("sox", "sox"),
+    ("unbound", "unbound"),
 ];
 
 /// How long a program may take to end after SIGTERM before it is killed.

@@ -56,6 +56,8 @@ impl PhoneSettings {
         answers: false,
         late_offer: false,
     };
+    /// The same with ZRTP.
+    pub const ZRTP: PhoneSettings = PhoneSettings { encryption: Encryption::Zrtp, ..PhoneSettings::SRTP };
 }
 
 impl Rig {
@@ -110,8 +112,17 @@ impl Rig {
     /// # Errors
     /// Also without `GALENE_BIN`.
     pub fn galene(&self, groups: &[(&str, serde_json::Value)]) -> Result<Galene> {
+        self.galene_with(groups, PRESENT)
+    }
+
+    /// Starts a real Galène; the invitation gives these permissions.
+    ///
+    /// # Errors
+    /// Also without `GALENE_BIN`.
+    pub fn galene_with(&self, groups: &[(&str, serde_json::Value)], permissions: &[&str]) -> Result<Galene> {
         let (identity, directory) = (self.identity(GALENE_HOST)?, self.file("galene"));
-        let invited: Vec<_> = groups.iter().take(1).map(|(name, _)| invitation(INVITATION, name, PRESENT)).collect();
+        let invited: Vec<_> =
+            groups.iter().take(1).map(|(name, _)| invitation(INVITATION, name, permissions)).collect();
         Galene::start(&self.net, &directory, GALENE_HOST, identity.pem(), &identity.key_pem(), groups, &invited)
     }
 
@@ -165,7 +176,7 @@ impl Rig {
     /// When the program is missing or does not start.
     pub fn browser(&self, name: &str, microphone: &Wav) -> Result<Chromium> {
         let file = self.wav(&format!("{name}-microphone"), microphone)?;
-        Chromium::start(&self.net, &self.file(name), &file)
+        Chromium::start(&self.net, &self.file(name), Some(&file))
     }
 
     /// Writes a sound to a file of the scene.

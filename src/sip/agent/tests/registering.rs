@@ -203,17 +203,14 @@ fn another_password_is_tried_at_once_and_one_that_was_right_is_left_in_peace() {
 }
 
 #[test]
-fn a_login_that_is_not_supported_is_told_as_a_fact_for_policy() {
-    for (challenge, scheme) in [
-        ("Basic realm=\"example.org\"", LoginScheme::Basic),
-        ("Digest realm=\"example.org\", nonce=\"n\", algorithm=SHA-3", LoginScheme::Unknown),
-    ] {
+fn a_login_that_is_not_supported_breaks_a_rule_of_policy() {
+    for challenge in ["Basic realm=\"example.org\"", "Digest realm=\"example.org\", nonce=\"n\", algorithm=SHA-3"] {
         let mut world = world(|registrar| {
             registrar.challenges = vec![challenge.to_owned()];
             registrar.check = |_| false;
         });
-        let [Event::RegistrationFailed { status, login, .. }] = world.take(GATEWAY)[..] else { panic!("{challenge}") };
-        assert_eq!((status, login), (Some(401), Some(scheme)));
+        let [Event::RegistrationFailed { status, rule, .. }] = world.take(GATEWAY)[..] else { panic!("{challenge}") };
+        assert_eq!((status, rule), (Some(401), Some(Rule::LoginScheme)));
         let registers = world.requests(GATEWAY, "REGISTER");
         assert!(registers.iter().all(|register| register.headers.get("Authorization").is_none()));
     }
