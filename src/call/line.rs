@@ -439,7 +439,7 @@ impl Line {
         if !call.is_talking() {
             return self.agent.respond(now, key, Reply::new(491, "Request Pending"));
         }
-        let number = call.number;
+        let (number, before) = (call.number, call.protection());
         let (rules, others) = (Arc::clone(&call.rules), None); // whoever came later, a call goes on as it is
         let mut judging =
             Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
@@ -452,6 +452,7 @@ impl Line {
             Ok(Ok((body, change))) => {
                 if let Some(change) = change {
                     self.change(number, change);
+                    self.tell_rise(number, before.map(|(level, _)| level));
                 }
                 self.agent.respond(now, key, Reply::new(200, "OK").with_sdp(&body));
             }
@@ -472,7 +473,7 @@ impl Line {
         let Some(signalling) = self.signalling else { return };
         let others = self.strongest_but(Some(dialog));
         let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
-        let (number, rules) = (call.number, Arc::clone(&call.rules));
+        let (number, rules, before) = (call.number, Arc::clone(&call.rules), call.protection());
         let mut judging =
             Judging { rules, signalling, others, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
@@ -485,7 +486,10 @@ impl Line {
                 self.outputs.push_back(Output::Join(setup));
                 self.sound_is_protected(now, number);
             }
-            Ok(Some(Ok(Settled::Change(change)))) => self.change(number, change),
+            Ok(Some(Ok(Settled::Change(change)))) => {
+                self.change(number, change);
+                self.tell_rise(number, before.map(|(level, _)| level));
+            }
             Ok(Some(Err(declined))) => {
                 self.warn(number, &declined, "answer refused, the call ends");
                 self.end_and_leave(now, number, declined.status, &declined.reason);

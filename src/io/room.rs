@@ -153,7 +153,9 @@ impl Task {
                 self.room.join(now, *setup);
             }
             RoomMessage::Update(call, direction, remote) => self.room.update(now, call, direction, remote),
-            RoomMessage::Rekey(call, keys) => self.room.rekey(now, call, keys.protector, keys.unprotector),
+            RoomMessage::Rekey(call, keys) => {
+                self.room.rekey(now, call, keys.level, keys.protector, keys.unprotector);
+            }
             RoomMessage::Say(to, text) => self.room.say(now, to.as_deref(), &text),
             RoomMessage::Announce(call, announcement) => self.room.announce(now, call, announcement),
             RoomMessage::Order(call, order) => self.room.order(now, call, order),

@@ -193,9 +193,7 @@ impl ClientCertificate {
         Some(match error.get_ref()?.downcast_ref::<rustls::Error>()? {
             rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => self.missing()?,
             // before TLS 1.3 there was no such alert (RFC 5246 §7.4.6), and these may be about the one that was shown
-            rustls::Error::AlertReceived(alert) if self != ClientCertificate::NotAsked && is_about_ours(*alert) => {
-                self.missing()?
-            }
+            rustls::Error::AlertReceived(alert) if self.is_meant_by(*alert) => self.missing()?,
             rustls::Error::AlertReceived(
                 AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
             )
@@ -211,6 +209,27 @@ impl ClientCertificate {
         })
     }
 
+    /// Whether an alert may be about a certificate that was shown, or was not.
+    fn is_meant_by(self, alert: AlertDescription) -> bool {
+        let about_any = matches!(
+            alert,
+            AlertDescription::HandshakeFailure
+                | AlertDescription::NoCertificate
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        );
+        match self {
+            ClientCertificate::NotAsked => false,
+            ClientCertificate::NotShown => about_any,
+            ClientCertificate::Shown => about_any || alert == AlertDescription::DecryptError,
+        }
+    }
+
     fn missing(self) -> Option<HandshakeFault> {
         match self {
             ClientCertificate::NotAsked => None,
@@ -218,22 +237,6 @@ impl ClientCertificate {
             ClientCertificate::Shown => Some(HandshakeFault::ClientCertificate),
         }
     }
-}
-
-/// Whether an alert may be about a certificate that was shown, or was not.
-fn is_about_ours(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::HandshakeFailure
-            | AlertDescription::NoCertificate
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-    )
 }
 
 /// What a server asks us for, and whether it did.

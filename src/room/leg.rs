@@ -12,6 +12,7 @@ use super::telling::Telling;
 use super::uplink::Uplink;
 use super::{Channel, EndReason, RoomConfig};
 use crate::audio::{Announcement, Codec, CodecError, Encoder, Limiter};
+use crate::policy::MediaLevel;
 use crate::srtp::rtcp::{self, Compound, Packet, SenderInfo};
 use crate::srtp::{Datagram, Protector, Reception, RtpOut, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, SampleRate, Ssrc, WallClock, random_hex};
@@ -240,9 +241,11 @@ impl Leg {
 
     /// New keys from a re-INVITE. Our stream begins anew under them: with another SSRC and a low sequence number, so that
     /// the phone cannot miss its rollover counter (RFC 4568 §6.4, RFC 3711 §3.3.1).
-    pub(super) fn rekey(&mut self, protector: Protector, unprotector: Unprotector) {
+    pub(super) fn rekey(&mut self, level: MediaLevel, protector: Protector, unprotector: Unprotector) {
         self.contexts.replace(protector, unprotector);
-        self.telling.end_warning();
+        if level > MediaLevel::Clear {
+            self.telling.end_warning();
+        }
         self.stream.ssrc = Ssrc(self.stream.ssrc.0.wrapping_add(1));
         self.stream.sequence &= 0x7fff;
         self.stream.marker = true;

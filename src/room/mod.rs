@@ -35,6 +35,7 @@ pub use refusal::JoinRefused;
 
 use crate::audio::{Announcement, Language};
 use crate::galene;
+use crate::policy::MediaLevel;
 use crate::srtp::{Protector, Sealed, Unprotector};
 use crate::units::{CallNumber, Random, WallClock};
 use hearing::Hearing;
@@ -166,9 +167,16 @@ impl Room {
     }
 
     /// A re-INVITE brought new keys.
-    pub fn rekey(&mut self, now: Instant, call: CallNumber, protector: Protector, unprotector: Unprotector) {
+    pub fn rekey(
+        &mut self,
+        now: Instant,
+        call: CallNumber,
+        level: MediaLevel,
+        protector: Protector,
+        unprotector: Unprotector,
+    ) {
         self.with_leg(now, call, |leg, _| {
-            leg.rekey(protector, unprotector);
+            leg.rekey(level, protector, unprotector);
             None
         });
     }

@@ -48,6 +48,14 @@ impl Line {
         }
     }
 
+    /// A call that began in clear has keys now. Its name in the group stays.
+    pub(super) fn tell_rise(&mut self, number: CallNumber, before: Option<MediaLevel>) {
+        let Some(call) = self.calls.get(&number).filter(|_| before == Some(MediaLevel::Clear)) else { return };
+        let Some((level, _)) = call.protection().filter(|(level, _)| *level > MediaLevel::Clear) else { return };
+        let text = format!("{}: {}, from now on.", call.participant, worth(level));
+        self.say(text);
+    }
+
     /// A call is secure: the code, and everything that should make people careful.
     pub(super) fn tell_secured(&mut self, now: Instant, number: CallNumber) {
         let Some(call) = self.calls.get_mut(&number) else { return };

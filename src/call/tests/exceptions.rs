@@ -1,11 +1,13 @@
 //! Exceptions in the life of a line: what a clear call is answered, what is said of it, and what ends with a day.
 
 use super::*;
+use crate::audio::Announcement;
 use crate::policy::testing::{LAST_DAY, excepting, exception};
 use crate::policy::{Downgrade, Exception};
 use crate::room::{LegKeys, LegOrder};
 use crate::units::Date;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const OVER: Date = Date { year: 2027, month: 2, day: 2 };
 const ACCOUNT: &str = "gateway@example.org";
 
@@ -51,6 +53,7 @@ fn a_clear_call_is_answered_in_clear_and_shown_everywhere() {
     let setup = first_join(&world);
     assert!(matches!(setup.keys, LegKeys::Clear(..)));
     assert_eq!(setup.participant, "☎ Alice #1 (not encrypted)");
+    assert_eq!(setup.warning, Some(Announcement::NotEncrypted), "and the caller is told before anything else");
     let report = world.line.report(world.now);
     let sound = report.calls[0].sound.clone().unwrap();
     assert_eq!((sound.level, sound.method, sound.suite), (Some(MediaLevel::Clear), "none", ""));
@@ -60,6 +63,35 @@ fn a_clear_call_is_answered_in_clear_and_shown_everywhere() {
     for words in ["NOT ENCRYPTED", "☎ Alice #1", "PBX without SRTP until March", "2027-02-01", "ops@example.org"] {
         assert!(said.contains(words), "no {words}: {said}");
     }
+}
+
+#[test]
+fn an_exception_alone_does_not_lower_what_the_account_is_held_to() {
+    let mut world = excepted(&[Downgrade::MediaClear]);
+    for _ in 0..3 {
+        let dialog = world.call(&offer());
+        world.phone.bye(world.now, dialog, None);
+        world.run(DAY);
+    }
+    let refused = world.call(&clear_offer());
+    assert_eq!(world.statuses(refused), [488]);
+    world.ratchet.clear(ACCOUNT, world.clock.unix(world.now));
+    world.line.ratchet_cleared();
+    let taken = world.call(&clear_offer());
+    assert_eq!(world.statuses(taken), [180, 200]);
+}
+
+#[test]
+fn phones_with_keys_are_told_aloud_of_a_clear_one_and_the_group_reads_it() {
+    let mut world = excepted(&[Downgrade::MediaClear]);
+    world.call(&offer());
+    world.run(10 * MS);
+    world.said.clear();
+    world.call(&clear_offer());
+    let told = |want: &Output| matches!(want, Output::Announce(CallNumber(1), Announcement::ClearJoined));
+    assert!(world.wants.iter().any(told), "{:?}", world.wanted());
+    let fallen = |(to, text): &(Option<String>, String)| to.is_none() && text.contains("is now not encrypted");
+    assert!(world.said.iter().any(fallen), "{:?}", world.said);
 }
 
 #[test]
@@ -118,6 +150,10 @@ fn a_clear_call_may_rise_and_never_falls_back() {
     assert!(world.wanted().contains(&"rekey 1".to_owned()));
     let sound = world.line.report(world.now).calls[0].sound.clone().unwrap();
     assert_eq!((sound.level, sound.method), (Some(MediaLevel::Srtp), "sdes"));
+    let [_, (None, said)] = world.said.as_slice() else { panic!("{:?}", world.said) };
+    assert!(said.contains("encrypted to the provider only, who can listen, from now on"), "{said}");
+    assert_eq!(world.again(dialog, Method::INVITE, Some(&offer())).status, 200);
+    assert_eq!(world.said.len(), 2, "said once: {:?}", world.said);
     assert_eq!(world.again(dialog, Method::INVITE, Some(&clear_offer())).status, 488);
     assert_eq!(world.again(dialog, Method::UPDATE, Some(&clear_offer())).status, 488);
 }

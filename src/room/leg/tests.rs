@@ -6,7 +6,7 @@ mod clear;
 use super::*;
 use crate::audio::Language;
 use crate::galene::Credentials;
-use crate::policy::{KeyFacts, KeyingMethod, MayKey, Rules, SignallingLevel, SuiteStrength, judge};
+use crate::policy::{KeyFacts, KeyingMethod, MayKey, MediaLevel, Rules, SignallingLevel, SuiteStrength, judge};
 use crate::secret::Secret;
 use crate::srtp::{MasterKey, Suite};
 
@@ -246,7 +246,7 @@ fn new_keys_begin_a_new_stream() {
     let new =
         |byte| (Protector::new(&may_key(), &key(byte)).unwrap(), Unprotector::new(&may_key(), &key(byte)).unwrap());
     let (protector, unprotector) = (new(3).0, new(4).1);
-    world.leg.rekey(protector, unprotector);
+    world.leg.rekey(MediaLevel::Srtp, protector, unprotector);
     let (_, _, mut packet) = world.tick().remove(0);
     let opened = new(3).1.rtp(&mut packet).map(|packet| (packet.header, packet.index)).unwrap();
     assert_ne!(opened.0.ssrc, before);

@@ -18,7 +18,7 @@ fn turn(world: &mut World, direction: Direction) {
 
 fn rekey(world: &mut World, seed: u8) {
     let [(our_protector, our_unprotector), (protector, unprotector)] = phone::contexts(CallNumber(1), seed);
-    world.room.rekey(world.now, CallNumber(1), our_protector, our_unprotector);
+    world.room.rekey(world.now, CallNumber(1), MediaLevel::Srtp, our_protector, our_unprotector);
     world.phone(1).protector = protector;
     world.phone(1).unprotector = unprotector;
     world.settle();

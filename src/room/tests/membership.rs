@@ -229,7 +229,7 @@ fn leaving_twice_or_what_comes_late_means_nothing() {
     let events = world.events.len();
     world.room.leave(world.now, call);
     let [(protector, unprotector), _] = phone::contexts(call, 9);
-    world.room.rekey(world.now, call, protector, unprotector);
+    world.room.rekey(world.now, call, MediaLevel::Srtp, protector, unprotector);
     world.room.websocket_opened(world.now, ConnectionId::Phone(call), "g");
     world.room.websocket_text(world.now, ConnectionId::Phone(call), r#"{"type":"ping"}"#);
     world.room.websocket_failed(world.now, ConnectionId::Phone(call), "late", false);

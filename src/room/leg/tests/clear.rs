@@ -68,7 +68,7 @@ fn new_keys_end_the_clear_sound_in_both_directions() {
     let mut world = world(Codec::Pcmu);
     let protector = Protector::new(&may_key(), &key(1)).unwrap();
     let unprotector = Unprotector::new(&may_key(), &key(2)).unwrap();
-    world.leg.rekey(protector, unprotector);
+    world.leg.rekey(MediaLevel::Srtp, protector, unprotector);
     world.receive(Channel::Rtp, 4000, packet(1));
     assert_eq!(world.leg.report().received, 0, "clear sound is not heard any more");
     let (_, _, mut sent) = world.tick().remove(0);
