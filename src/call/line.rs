@@ -443,14 +443,11 @@ impl Line {
     /// The ACK of a 200, perhaps with the answer to an offer of ours.
     fn acknowledged(&mut self, now: Instant, dialog: DialogId, answer: Option<&[u8]>) {
         let Some(signalling) = self.signalling else { return };
-        let Some(call) = self.calls.values().find(|call| call.dialog == dialog) else { return };
+        let Some(call) = self.calls.values_mut().find(|call| call.dialog == dialog) else { return };
         let number = call.number;
-        // a call that is not agreed on yet is still to be let in
-        let first = call.terms.is_none().then(|| call.caller.clone());
-        let rules = first.map_or_else(|| self.config.rules.clone(), |caller| self.rules_for(&caller, now));
-        let Some(call) = self.calls.get_mut(&number) else { return };
+        // what the caller is held to is in our offer already
         let mut judging =
-            Judging { rules: &rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
+            Judging { rules: &self.config.rules, signalling, random: &mut *self.random, zrtp: &self.config.zrtp, now };
         match catch_unwind(AssertUnwindSafe(|| call.acknowledged(answer, &mut judging))) {
             Ok(None) => {
                 self.sound_is_protected(now, number);
