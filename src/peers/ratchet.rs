@@ -4,7 +4,7 @@
 //! hold it, until nothing of the kind has succeeded for 180 days, or a person clears it. One memory serves all accounts.
 
 use super::peer::normalised_account;
-use super::{Caller, PeerBook};
+use super::{Caller, PeerBook, Summary};
 use crate::policy::Floors;
 use crate::units::UnixTime;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const DAYS: usize = 3;
 
 /// So long after its last success an account is held to it.
-pub(super) const HOLDS: u32 = 180 * SECONDS_OF_A_DAY as u32;
+const HOLDS: u32 = 180 * SECONDS_OF_A_DAY as u32;
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
@@ -130,28 +130,26 @@ impl Ratchet {
     /// What a caller did before, as far as it counts.
     pub fn caller(&self, book: &PeerBook, account: &str, caller: &Caller, now: UnixTime) -> CallerBefore {
         let cleared = self.cleared(account);
-        let seen = book.of_caller(&normalised_account(account), caller, now);
-        let counts = seen
-            .into_iter()
-            .filter(|peer| cleared.is_none_or(|at| peer.last_seen > at) && now <= peer.last_seen.later(HOLDS));
-        counts
-            .map(|peer| if peer.verification.is_some() { CallerBefore::Verified } else { CallerBefore::HadZrtp })
-            .fold(CallerBefore::Unknown, |all, one| match (all, one) {
-                (CallerBefore::Verified, _) | (_, CallerBefore::Verified) => CallerBefore::Verified,
-                _ => CallerBefore::HadZrtp,
-            })
+        let mut before = CallerBefore::Unknown;
+        for peer in book.of_caller(&normalised_account(account), caller, now) {
+            match holds_caller(&peer, cleared, now) {
+                Some(_) if peer.verification.is_some() => return CallerBefore::Verified,
+                Some(_) => before = CallerBefore::HadZrtp,
+                None => {}
+            }
+        }
+        before
     }
 
     /// The callers of an account who are held to ZRTP, and until when.
     pub fn callers(&self, book: &PeerBook, account: &str, now: UnixTime) -> BTreeMap<Caller, UnixTime> {
-        let account = normalised_account(account);
+        let (account, cleared) = (normalised_account(account), self.cleared(account));
         let mut held = BTreeMap::new();
-        for peer in book.list(now).into_iter().filter(|peer| peer.key.account == account) {
-            if self.caller(book, &account, &peer.key.caller, now) == CallerBefore::Verified
-                && peer.verification.is_some()
-            {
-                let until = held.entry(peer.key.caller).or_insert(UnixTime(0));
-                *until = peer.last_seen.later(HOLDS).max(*until);
+        let verified = |peer: &Summary| peer.verification.is_some() && peer.key.caller != Caller::Anonymous;
+        for peer in book.list(now).into_iter().filter(|peer| peer.key.account == account && verified(peer)) {
+            if let Some(until) = holds_caller(&peer, cleared, now) {
+                let longest = held.entry(peer.key.caller).or_insert(until);
+                *longest = until.max(*longest);
             }
         }
         held
@@ -179,4 +177,10 @@ impl Ratchet {
     fn records(&self) -> MutexGuard<'_, BTreeMap<(String, Shown), Record>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Until when a caller's phone counts; `None` if it does not any more.
+fn holds_caller(peer: &Summary, cleared: Option<UnixTime>, now: UnixTime) -> Option<UnixTime> {
+    let until = peer.last_seen.later(HOLDS);
+    (cleared.is_none_or(|at| peer.last_seen > at) && now <= until).then_some(until)
 }

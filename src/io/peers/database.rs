@@ -135,8 +135,8 @@ impl Database {
         let (columns, held) = (row::COLUMNS.join(", "), held::TABLE);
         transaction.execute_batch(&format!(
             "CREATE TABLE own (id INTEGER PRIMARY KEY CHECK (id = 1), zid, digest);
-             CREATE TABLE peer ({columns}, PRIMARY KEY (account, caller, zid)) WITHOUT ROWID;
              {held};
+             CREATE TABLE peer ({columns}, PRIMARY KEY (account, caller, zid)) WITHOUT ROWID;
              PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
         write_zid(&transaction, zid)?;

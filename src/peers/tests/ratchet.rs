@@ -1,4 +1,5 @@
 //! What holds an account, for how long, and what ends it.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 use super::*;
-use crate::policy::{Chain, Name, Pin, Rules, TlsPeer, TlsVersion, Validity, judge};
+use crate::policy::{Chain, Floors, Name, Pin, Rule, Rules, TlsPeer, TlsVersion, Validity, judge};
 
 /// What `Random` gives becomes the cnonce.
 struct Zeros;
@@ -13,6 +13,10 @@ impl Random for Zeros {
 }
 
 fn proof() -> MayAuthenticate {
+    proof_by(&Rules::strict("bob@biloxi.com"))
+}
+
+fn proof_by(rules: &Rules) -> MayAuthenticate {
     let facts = TlsPeer {
         expected: "biloxi.com".to_owned(),
         version: TlsVersion::Tls13,
@@ -21,7 +25,13 @@ fn proof() -> MayAuthenticate {
         pin: Pin::NotConfigured,
         validity: Validity::Valid,
     };
-    judge(&Rules::strict("bob@biloxi.com"), &facts).allowed().unwrap()
+    judge(rules, &facts).allowed().unwrap()
+}
+
+/// As for an account that had SHA-256 on three days.
+fn proof_with_floor() -> MayAuthenticate {
+    let floors = Floors { digest: true, ..Floors::default() };
+    proof_by(&Rules { floors, ..Rules::strict("bob@biloxi.com") })
 }
 
 fn bob() -> Digest {
@@ -277,4 +287,24 @@ fn the_cnonce_is_drawn_for_each_answer() {
         part(&value, "cnonce").unwrap().to_owned()
     };
     assert_ne!(cnonce(), cnonce());
+}
+
+#[test]
+fn md5_is_refused_where_policy_holds_the_account_to_more_and_taken_again_once_a_person_says_so() {
+    const MD5: &str = "Digest realm=r, nonce=n";
+    const SHA256: &str = "Digest realm=r, nonce=m, algorithm=SHA-256";
+    let mut digest = bob();
+    let refused = digest.accept(&proof_with_floor(), Asker::Server, [MD5].into_iter(), true).err();
+    assert!(
+        matches!(&refused, Some(DigestError::Refused(refusal)) if refusal.rule == Rule::RatchetDigest),
+        "{refused:?}"
+    );
+    assert!(refused.unwrap().to_string().contains("(ratchet-digest)"));
+    assert_eq!(digest.in_use(), None, "what is refused is not kept");
+    assert!(digest.accept(&proof_with_floor(), Asker::Server, [MD5, SHA256].into_iter(), true).is_ok());
+    assert_eq!(digest.in_use(), Some(DigestStrength::Sha2));
+    assert_eq!(challenge(&mut digest, &[MD5]), Err(DigestError::Weakened), "nor within one run of the program");
+    digest.may_weaken();
+    assert_eq!(challenge(&mut digest, &[MD5]), Ok(()));
+    assert_eq!(digest.in_use(), Some(DigestStrength::Md5));
 }
