@@ -1,8 +1,6 @@
 //! What holds an account, for how long, and what ends it.
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
-
 use super::*;
 use crate::peers::{Ratchet, Record, Shown};
 use crate::policy::Floors;
