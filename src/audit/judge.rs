@@ -131,10 +131,20 @@ fn by_server(server: &ServerFacts, expected: &str, rules: &Rules) -> Result<Opti
         return Ok(Some(format!("no handshake with {} succeeded: {why}", server.address)));
     }
     handshake(obstacle, expected, rules)?;
-    if let Some(scheme) = server.sip.known().and_then(|sip| sip.register.known()).and_then(best_login) {
-        ask(rules, &policy::Login { scheme }).allowed()?;
+    // what keeps silent, or speaks no SIP, is no provider
+    let response = match &server.sip {
+        Tested::Known(sip) => &sip.register,
+        Tested::Unknown(why) => return Ok(Some(format!("{} was not asked: {why}", server.address))),
+    };
+    match response {
+        Tested::Known(response) => {
+            if let Some(scheme) = best_login(response) {
+                ask(rules, &policy::Login { scheme }).allowed()?;
+            }
+            Ok(None)
+        }
+        Tested::Unknown(why) => Ok(Some(format!("{} did not answer a REGISTER: {why}", server.address))),
     }
-    Ok(None)
 }
 
 fn handshake(obstacle: Option<Obstacle>, expected: &str, rules: &Rules) -> Result<(), Refusal> {

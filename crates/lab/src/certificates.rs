@@ -70,10 +70,13 @@ pub struct Authority {
 impl Authority {
     /// Makes an authority with a fresh key, valid from yesterday for a year.
     pub fn new(common_name: &str) -> Outcome<Authority> {
-        let mut params = params(common_name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Ok(Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+        Ok(Authority { issuer: CertifiedIssuer::self_signed(authority(common_name, 1), KeyPair::generate()?)? })
+    }
+
+    /// An authority below this one. Servers send its certificate after their own.
+    pub fn intermediate(&self, common_name: &str) -> Outcome<Authority> {
+        let params = authority(common_name, 0);
+        Ok(Authority { issuer: CertifiedIssuer::signed_by(params, KeyPair::generate()?, &self.issuer)? })
     }
 
     /// The authority's certificate, to be trusted by whoever is told to.
@@ -120,6 +123,11 @@ impl Authority {
     /// A good certificate for a server that is addressed by its name or by its address.
     pub fn issue_for_both(&self, name: &str, address: std::net::IpAddr) -> Outcome<Identity> {
         self.issue_for_server(name, vec![dns(name)?, SanType::IpAddress(address)])
+    }
+
+    /// A good certificate for `name` whose subject says anything else.
+    pub fn issue_with_subject(&self, common_name: &str, name: &str) -> Outcome<Identity> {
+        self.issue_for_server(common_name, vec![dns(name)?])
     }
 
     fn issue_for_server(&self, common_name: &str, names: Vec<SanType>) -> Outcome<Identity> {
@@ -266,6 +274,14 @@ fn params(common_name: &str) -> CertificateParams {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     let now = SystemTime::now();
     (params.not_before, params.not_after) = ((now - DAY).into(), (now + 364 * DAY).into());
+    params
+}
+
+/// An authority's, with so many others below it.
+fn authority(common_name: &str, below: u8) -> CertificateParams {
+    let mut params = params(common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
