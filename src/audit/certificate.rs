@@ -108,7 +108,7 @@ fn readable(der: &[u8], certificate: &X509) -> Certificate {
         not_after: seconds(body.validity().not_after.to_unix_duration()),
         key,
         key_bits,
-        signature: oid_name(&certificate.signature_algorithm().oid),
+        signature: signature_name(&certificate.signature_algorithm().oid),
         common_names: common_names(body.subject()),
         spki_sha256: BASE64.encode(Sha256::digest(&spki)),
         spki_sha512: hex(&Sha512::digest(&spki)),
@@ -243,6 +243,15 @@ fn usage_name(oid: &ObjectIdentifier) -> String {
     match USAGES.iter().find(|(known, _)| known == oid) {
         Some((_, name)) => (*name).to_owned(),
         None => oid.to_string(),
+    }
+}
+
+/// Broken signatures that the library's table has forgotten (RFC 3279 §2.2.3, NIST's of 1994), and all others by that table.
+fn signature_name(oid: &ObjectIdentifier) -> String {
+    match oid.to_string().as_str() {
+        "1.2.840.10045.4.1" => "ecdsa-with-SHA1".to_owned(),
+        "1.3.14.3.2.29" => "sha1WithRSASignature".to_owned(),
+        _ => oid_name(oid),
     }
 }
 

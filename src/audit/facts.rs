@@ -315,6 +315,8 @@ pub struct TlsFacts {
 pub enum Obstacle {
     /// Its TLS is older than 1.2.
     OldVersion,
+    /// Its certificate is none, or the key in it cannot sign as it should.
+    BadCertificate,
     /// No cipher suite, group or signature is known to both.
     NoCommonSuite,
     /// It demands a client certificate.

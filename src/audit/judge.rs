@@ -148,19 +148,19 @@ fn by_server(server: &ServerFacts, expected: &str, rules: &Rules) -> Result<Opti
 }
 
 fn handshake(obstacle: Option<Obstacle>, expected: &str, rules: &Rules) -> Result<(), Refusal> {
+    // what was not seen counts as bad
+    let unseen = |version| TlsPeer {
+        expected: expected.to_owned(),
+        version,
+        chain: Chain::Invalid,
+        name: Name::Wrong,
+        pin: Pin::NotConfigured,
+        validity: Validity::Valid,
+    };
     let fault = match obstacle {
         None => return Ok(()),
-        Some(Obstacle::OldVersion) => {
-            let old = TlsPeer {
-                expected: expected.to_owned(),
-                version: TlsVersion::Older,
-                chain: Chain::Invalid,
-                name: Name::Wrong,
-                pin: Pin::NotConfigured,
-                validity: Validity::Valid,
-            };
-            return ask(rules, &old).allowed().map(drop);
-        }
+        Some(Obstacle::OldVersion) => return ask(rules, &unseen(TlsVersion::Older)).allowed().map(drop),
+        Some(Obstacle::BadCertificate) => return ask(rules, &unseen(TlsVersion::Tls12)).allowed().map(drop),
         Some(Obstacle::NoCommonSuite) => HandshakeFault::NoCommonSuite,
         Some(Obstacle::ClientCertificate) => HandshakeFault::NoClientCertificate,
     };

@@ -500,6 +500,7 @@ fn no_handshake(facts: &mut Facts, obstacle: Option<Obstacle>) {
 fn a_handshake_that_fails_is_refused_by_the_rule_that_run_would_name() {
     for (obstacle, rule) in [
         (Obstacle::OldVersion, "tls-version"),
+        (Obstacle::BadCertificate, "certificate-invalid"),
         (Obstacle::NoCommonSuite, "tls-suite"),
         (Obstacle::ClientCertificate, "client-certificate"),
     ] {

@@ -456,14 +456,24 @@ pub fn is_too_old(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a handshake failed because the certificate is none, or the key in it cannot sign as it should: RSA below 2048 bits
+/// (RFC 9325 §4.5), or a signature that is wrong.
+pub fn is_bad_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        error,
+        Some(rustls::Error::InvalidCertificate(CertificateError::BadEncoding | CertificateError::BadSignature))
+    )
+}
+
 /// The facts of a handshake that failed because of what the server is, not because of the network: then `policy` has
 /// the sentence for it. What was not seen counts as bad.
 fn unfit(error: &io::Error, identity: &SipIdentity) -> Option<TlsPeer> {
-    let version = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        _ if is_too_old(error) => TlsVersion::Older,
+    let version = match is_too_old(error) {
+        true => TlsVersion::Older,
         // no older version gets as far as to a certificate
-        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => TlsVersion::Tls12,
-        _ => return None,
+        false if is_bad_certificate(error) => TlsVersion::Tls12,
+        false => return None,
     };
     Some(unreadable(&identity.expected_name, &identity.pins, version))
 }

@@ -12,15 +12,15 @@ use galene_sips_lab::tls_responder::{Manner, Responder, Script};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// What a provider writes that wants to command terminals and pages, and to look like something else.
-pub const HOSTILE: &str = "1\u{1b}[31mred\u{9b}2J<script>alert(1)</script>\u{202e}txt\u{2066}&amp;'";
+pub(crate) const HOSTILE: &str = "1\u{1b}[31mred\u{9b}2J<script>alert(1)</script>\u{202e}txt\u{2066}&amp;'";
 
 /// Everything that runs. It ends when this is dropped.
-pub struct Lab {
-    pub directory: Directory,
-    pub kamailio: Providers,
+pub(crate) struct Lab {
+    pub(crate) directory: Directory,
+    pub(crate) kamailio: Providers,
     dns: DnsServer,
     authority: Authority,
     zone: Zone,
@@ -30,11 +30,11 @@ pub struct Lab {
     responders: Vec<Responder>,
     silent: (TcpListener, Vec<TcpStream>),
     /// Each provider's address: where the audit knocks.
-    pub addresses: Vec<(&'static str, SocketAddr)>,
+    pub(crate) addresses: Vec<(&'static str, SocketAddr)>,
 }
 
 /// The domain of a provider.
-pub fn domain(name: &str) -> String {
+pub(crate) fn domain(name: &str) -> String {
     format!("{name}.lab.test")
 }
 
@@ -53,7 +53,7 @@ struct Builder {
 
 impl Lab {
     /// All the providers of the table.
-    pub async fn start(name: &str) -> Lab {
+    pub(crate) async fn start(name: &str) -> Lab {
         let directory = Directory::new(name);
         let authority = Authority::new("Laboratory CA").unwrap();
         directory.file("ca.pem", 0o644, &authority.pem());
@@ -91,8 +91,15 @@ impl Lab {
         }
     }
 
+    /// What Kamailio complained of.
+    pub(crate) fn troubles(&self) -> String {
+        let log = self.kamailio.log();
+        let lines = log.lines().filter(|line| line.contains("ERROR") || line.contains("CRITICAL"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
     /// What every audit here is told: whom to trust, and whom to ask.
-    pub fn options(&self) -> Vec<String> {
+    pub(crate) fn options(&self) -> Vec<String> {
         let anchor = self.dns.trust_anchor().display().to_string();
         ["--ca-file", "ca.pem", "--dns-server", &self.dns.address().to_string(), "--trust-anchor", &anchor]
             .map(str::to_owned)
@@ -100,7 +107,7 @@ impl Lab {
     }
 
     /// A gateway's configuration with the account of this provider.
-    pub fn configuration(&self, name: &str) -> String {
+    pub(crate) fn configuration(&self, name: &str) -> String {
         let (domain, dns, anchor) = (domain(name), self.dns.address(), self.dns.trust_anchor().display());
         format!(
             "[store]\ndirectory = \"store-{name}\"\n\
@@ -132,7 +139,8 @@ impl Builder {
         let provider = match name {
             "ssl-3" => {
                 let certificate = issue(Kind::Good).certificate().to_vec();
-                let script = Script::new(&[0x0300], &[0x0033, 0x0039], certificate);
+                let script =
+                    Script { prime_bits: 2048, ..Script::new(&[0x0300], &[0x0033, 0x0039], certificate) };
                 return self.respond(name, script).await;
             }
             "rc4-only" => {
@@ -147,15 +155,15 @@ impl Builder {
             "closed" => return self.locate(name, SocketAddr::new(next_address(), 5061)),
             "silent" => return self.locate(name, silent),
             "not-offered" => return self.record(&format!("_sips._tcp.{name} SRV 0 0 0 .")),
-            "tls-1-0-only" => Provider { versions: "TLSv1", ciphers: "ECDHE+AES:@SECLEVEL=0", ..good() },
+            "tls-1-0-only" => Provider { versions: "TLSv1", ciphers: "ECDHE+AES", ..good() },
             "tls-1-1-too" => {
-                Provider { versions: "TLSv1.1+", ciphers: "ECDHE+AESGCM:ECDHE+AES:@SECLEVEL=0", ..good() }
+                Provider { versions: "TLSv1.1+", ciphers: "ECDHE+AESGCM:ECDHE+AES", ..good() }
             }
             "tls-1-2-only" => Provider { versions: "TLSv1.2", ..good() },
             "static-rsa-only" => Provider { versions: "TLSv1.2", ciphers: "AES128-GCM-SHA256", ..rsa() },
             "static-rsa-too" => Provider { ciphers: "ECDHE+AESGCM:AES128-GCM-SHA256", ..rsa() },
-            "null-too" => Provider { ciphers: "ECDHE+AESGCM:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0", ..good() },
-            "anonymous-too" => Provider { ciphers: "ECDHE+AESGCM:AECDH-AES128-SHA:@SECLEVEL=0", ..good() },
+            "null-too" => Provider { ciphers: "ECDHE+AESGCM:ECDHE-ECDSA-NULL-SHA", ..good() },
+            "anonymous-too" => Provider { ciphers: "ECDHE+AESGCM:AECDH-AES128-SHA", ..good() },
             "client-certificate" => Provider { clients_of: Some(self.authority.pem()), ..good() },
             "rsa-1024" => self.weak(&domain, 1024, "sha256"),
             "sha-1" => self.weak(&domain, 2048, "sha1"),
@@ -265,7 +273,7 @@ impl Builder {
     fn weak(&self, domain: &str, bits: u32, digest: &str) -> Provider {
         let (certificates, key) =
             openssl::issue(self.directory.path(), &self.authority, domain, bits, digest).unwrap();
-        let ciphers = "ECDHE+AESGCM:@SECLEVEL=0";
+        let ciphers = "ECDHE+AESGCM";
         let identity = self.authority.issue(Kind::Good, domain).unwrap();
         Provider { certificates, key, ciphers, ..Provider::new(&identity) }
     }

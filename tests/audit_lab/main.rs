@@ -52,6 +52,7 @@ async fn every_provider_has_exactly_the_findings_of_the_table() {
     let (code, json, errors) = audit(&lab, &["--targets", "targets", "--parallel", "16", "--format", "json"]).await;
     println!("{} providers in {:?}", TABLE.len(), started.elapsed());
     let reports: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}{errors}"));
+    std::fs::write("/tmp/w/lab.json", &json).unwrap();
     let mut wrong = String::new();
     for (case, report) in TABLE.iter().zip(reports.as_array().unwrap()) {
         assert_eq!(report["facts"]["target"], domain(case.name), "the order is that of the list");
@@ -64,6 +65,6 @@ async fn every_provider_has_exactly_the_findings_of_the_table() {
             );
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{wrong}\n{}", lab.troubles());
     assert_eq!(code, 1);
 }

@@ -12,6 +12,10 @@ const ALWAYS: &str = "D-ADDR low";
 const NO_SIP: &str = "S-OPTIONS unknown, S-KEEPALIVE unknown, S-SIPS unknown, S-DIGEST unknown, S-QOP unknown, S-NONCE unknown, \
                       S-REALM unknown, T-BANNER unknown";
 
+/// What follows where somebody listens who speaks something else.
+const SPEAKS_NO_SIP: &str = "S-OPTIONS unknown, S-KEEPALIVE low, S-SIPS unknown, S-DIGEST unknown, S-QOP unknown, S-NONCE unknown, \
+                             S-REALM unknown, T-BANNER unknown";
+
 /// What follows where nobody was asked for digest.
 const NO_DIGEST: &str = "S-QOP unknown, S-NONCE unknown, S-REALM unknown";
 
@@ -30,13 +34,13 @@ const NOT_TRIED: &str = "S-LOGIN critical, S-REPLAY unknown, S-OUTBOUND unknown"
 const NOT_REACHED: &str = "S-LOGIN unknown, S-REPLAY unknown, S-OUTBOUND unknown";
 
 /// A provider, and what has to be found.
-pub struct Case {
+pub(crate) struct Case {
     /// Its domain is this below `lab.test`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The exit code of its audit, with and without the account.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// The rule that refuses it; empty if none does.
-    pub rule: &'static str,
+    pub(crate) rule: &'static str,
     /// What is neither passed nor mere information.
     found: &'static [&'static str],
     /// What the account adds.
@@ -60,10 +64,15 @@ const fn refused(rule: &'static str) -> (u8, &'static str) {
 }
 
 /// All of them.
-pub const TABLE: &[Case] = &[
+pub(crate) const TABLE: &[Case] = &[
     case("good", ACCEPTED, &[], ""),
     // versions and suites
-    case("ssl-3", refused("tls-version"), &["L-VERSIONS critical, L-SUITES medium, L-EXTENSIONS medium", NO_SIP], NOT_TRIED),
+    case(
+        "ssl-3",
+        refused("tls-suite"), // it knows no suite of ours either, and says so first
+        &["L-VERSIONS critical, L-SUITES medium, L-EXTENSIONS medium, L-ALPN unknown", NO_SIP],
+        NOT_TRIED,
+    ),
     case("tls-1-0-only", refused("tls-version"), &["L-VERSIONS critical, L-SUITES medium", NO_SIP], NOT_TRIED),
     case("tls-1-1-too", ACCEPTED, &["L-VERSIONS high"], ""),
     case("tls-1-2-only", ACCEPTED, &["L-VERSIONS medium"], ""),
@@ -74,7 +83,7 @@ pub const TABLE: &[Case] = &[
     case("anonymous-too", ACCEPTED, &["L-SUITES critical"], ""),
     case("client-certificate", refused("client-certificate"), &["L-MTLS high", NO_SIP], NOT_TRIED),
     // certificates
-    case("rsa-1024", refused("certificate-invalid"), &["C-CHAIN critical, C-KEY high"], NOT_TRIED),
+    case("rsa-1024", refused("certificate-invalid"), &["C-KEY high", NO_SIP], NOT_TRIED),
     case("sha-1", refused("certificate-invalid"), &["C-CHAIN critical, C-KEY high"], NOT_TRIED),
     case("expired", refused("certificate-expired"), &["C-LIFE critical"], NOT_TRIED),
     case("not-yet-valid", refused("certificate-not-yet-valid"), &["C-LIFE critical"], NOT_TRIED),
@@ -108,14 +117,14 @@ pub const TABLE: &[Case] = &[
     case("tells-its-version", ACCEPTED, &["T-BANNER low"], ""),
     case("hostile-texts", ACCEPTED, &["T-BANNER low"], ""),
     // no SIP over TLS at all
-    case("no-sip", INCONCLUSIVE, &[NO_SIP], NOT_REACHED),
+    case("no-sip", INCONCLUSIVE, &[SPEAKS_NO_SIP], NOT_REACHED),
     case("closed", INCONCLUSIVE, &["T-TLS critical", NO_TLS, NO_SIP], NOT_REACHED),
     case("silent", INCONCLUSIVE, &["T-TLS unknown", NO_TLS, NO_SIP], NOT_REACHED),
 ];
 
 impl Case {
     /// `ID severity`, in the catalogue's order, of all findings that are neither passed nor mere information.
-    pub fn findings(&self, with_account: bool) -> Vec<String> {
+    pub(crate) fn findings(&self, with_account: bool) -> Vec<String> {
         let login = if with_account { self.login } else { "" };
         let parts = self.found.iter().chain([&ALWAYS, &login]);
         let mut found: Vec<&str> = parts.flat_map(|part| part.split(", ")).filter(|part| !part.is_empty()).collect();

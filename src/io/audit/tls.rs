@@ -332,6 +332,9 @@ fn obstacle(client_certificate: tls::ClientCertificate, error: &io::Error) -> Op
     if tls::is_too_old(error) {
         return Some(Obstacle::OldVersion);
     }
+    if tls::is_bad_certificate(error) {
+        return Some(Obstacle::BadCertificate);
+    }
     Some(match client_certificate.fault(error)? {
         HandshakeFault::NoCommonSuite => Obstacle::NoCommonSuite,
         HandshakeFault::NoClientCertificate | HandshakeFault::ClientCertificate => Obstacle::ClientCertificate,

@@ -127,7 +127,7 @@ impl Provider {
         }
         does.push_str(match self.login {
             Login::Digest(_) => "",
-            Login::WithoutQop => " $var(qop) = \"0\";",
+            Login::WithoutQop => " $var(login) = \"without-qop\";",
             Login::Basic => " $var(login) = \"basic\";",
             Login::Nobody => " $var(login) = \"nobody\";",
         });
@@ -194,10 +194,15 @@ fn start(directory: &Path, password: &str, digest: Digest, pong: bool, members: 
         .replace("@PASSWORD@", password)
         .replace("@PROVIDERS@", &route);
     let file = directory.join("kamailio.cfg");
-    for (path, text) in [(&file, configuration), (&directory.join("tls.cfg"), default + &settings)] {
+    let weak = directory.join("openssl.cnf");
+    let all = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = ALL:eNULL:@SECLEVEL=0\n";
+    for (path, text) in
+        [(&file, configuration), (&directory.join("tls.cfg"), default + &settings), (&weak, all.to_owned())]
+    {
         std::fs::write(path, text).context(path.display())?;
     }
     let mut command = std::process::Command::new(require("kamailio")?);
+    command.env("OPENSSL_CONF", weak); // what OpenSSL refuses by default are faults to be had here
     command.args(["-DD", "-E", "-m", "96", "-M", "8", "-Y"]).arg(directory).arg("-f").arg(&file);
     Program::start("kamailio", &mut command, &directory.join("kamailio.log"))
 }
