@@ -179,7 +179,7 @@ pub enum Security {
 }
 
 /// One NAPTR record (RFC 3403).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Naptr {
     /// Lower first.
     pub order: u16,
@@ -192,7 +192,7 @@ pub struct Naptr {
 }
 
 /// One SRV record (RFC 2782).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Srv {
     /// Lower first.
     pub priority: u16,
@@ -205,7 +205,7 @@ pub struct Srv {
 }
 
 /// One TLSA record (RFC 6698), beside the certificate that was seen.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Tlsa {
     /// 0 to 3.
     pub usage: u8,

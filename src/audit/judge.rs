@@ -147,7 +147,11 @@ fn by_server(server: &ServerFacts, expected: &str, rules: &Rules) -> Result<Opti
     }
 }
 
-fn handshake(obstacle: Option<Obstacle>, expected: &str, rules: &Rules) -> Result<(), Refusal> {
+/// What a handshake with a server of this name met, if anything: policy's answer to it.
+///
+/// # Errors
+/// Its refusal.
+pub fn handshake(obstacle: Option<Obstacle>, expected: &str, rules: &Rules) -> Result<(), Refusal> {
     // what was not seen counts as bad
     let unseen = |version| TlsPeer {
         expected: expected.to_owned(),

@@ -25,7 +25,7 @@ pub mod target;
 pub mod tls;
 
 pub use grade::is_worse;
-pub use judge::report;
+pub use judge::{handshake, report};
 
 #[cfg(test)]
 mod tests;

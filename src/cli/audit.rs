@@ -314,7 +314,7 @@ fn write(arguments: &Arguments, reports: &[Report]) -> Result<(), ExitCode> {
         }
     };
     match &arguments.output {
-        Some(path) => save(path, &result),
+        Some(path) => save(path, &format!("{}\n", result.trim_end())),
         None => {
             show::print(&result);
             Ok(())

@@ -22,15 +22,17 @@ pub(crate) struct Lab {
     pub(crate) directory: Directory,
     pub(crate) kamailio: Providers,
     dns: DnsServer,
-    authority: Authority,
-    zone: Zone,
-    others: Vec<Zone>,
-    providers: Vec<Provider>,
-    tls_servers: TlsServers,
-    responders: Vec<Responder>,
-    silent: (TcpListener, Vec<TcpStream>),
+    _others: (TlsServers, Vec<Responder>, (TcpListener, Vec<TcpStream>)),
     /// Each provider's address: where the audit knocks.
     pub(crate) addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+/// How many good domains there are beside the table.
+pub(crate) const MANY: usize = 100;
+
+/// The name of one of them.
+pub(crate) fn many(number: usize) -> String {
+    format!("many-{number}")
 }
 
 /// The domain of a provider.
@@ -72,23 +74,12 @@ impl Lab {
         for case in TABLE {
             builder.add(case.name, silent.0.local_addr().unwrap()).await;
         }
-        let Builder { directory, authority, zone, others, providers, tls_servers, responders, addresses } = builder;
-        let zones: Vec<Zone> = std::iter::once(zone.clone()).chain(others.clone()).collect();
+        builder.add_many();
+        let Builder { directory, zone, others, providers, tls_servers, responders, addresses, .. } = builder;
+        let zones: Vec<Zone> = std::iter::once(zone).chain(others).collect();
         let dns = DnsServer::start(&directory.path().join("dns"), &zones).unwrap();
         let kamailio = Providers::start(directory.path(), PASSWORD, &providers).unwrap();
-        Lab {
-            directory,
-            kamailio,
-            dns,
-            authority,
-            zone,
-            others,
-            providers,
-            tls_servers,
-            responders,
-            silent,
-            addresses,
-        }
+        Lab { directory, kamailio, dns, _others: (tls_servers, responders, silent), addresses }
     }
 
     /// What Kamailio complained of.
@@ -132,6 +123,9 @@ fn silent() -> (TcpListener, Vec<TcpStream>) {
 impl Builder {
     async fn add(&mut self, name: &'static str, silent: SocketAddr) {
         let domain = domain(name);
+        if !["unsigned", "bogus"].contains(&name) {
+            self.exists(name);
+        }
         let issue = |kind| self.authority.issue(kind, &domain).unwrap();
         let good = || Provider::new(&issue(Kind::Good));
         let rsa = || Provider::new(&self.authority.issue_with_rsa(&domain).unwrap());
@@ -139,8 +133,7 @@ impl Builder {
         let provider = match name {
             "ssl-3" => {
                 let certificate = issue(Kind::Good).certificate().to_vec();
-                let script =
-                    Script { prime_bits: 2048, ..Script::new(&[0x0300], &[0x0033, 0x0039], certificate) };
+                let script = Script { prime_bits: 2048, ..Script::new(&[0x0300], &[0x0033, 0x0039], certificate) };
                 return self.respond(name, script).await;
             }
             "rc4-only" => {
@@ -156,9 +149,7 @@ impl Builder {
             "silent" => return self.locate(name, silent),
             "not-offered" => return self.record(&format!("_sips._tcp.{name} SRV 0 0 0 .")),
             "tls-1-0-only" => Provider { versions: "TLSv1", ciphers: "ECDHE+AES", ..good() },
-            "tls-1-1-too" => {
-                Provider { versions: "TLSv1.1+", ciphers: "ECDHE+AESGCM:ECDHE+AES", ..good() }
-            }
+            "tls-1-1-too" => Provider { versions: "TLSv1.1+", ciphers: "ECDHE+AESGCM:ECDHE+AES", ..good() },
             "tls-1-2-only" => Provider { versions: "TLSv1.2", ..good() },
             "static-rsa-only" => Provider { versions: "TLSv1.2", ciphers: "AES128-GCM-SHA256", ..rsa() },
             "static-rsa-too" => Provider { ciphers: "ECDHE+AESGCM:AES128-GCM-SHA256", ..rsa() },
@@ -170,9 +161,7 @@ impl Builder {
             "expired" => certified(Kind::Expired),
             "not-yet-valid" => certified(Kind::NotYetValid),
             "wrong-name" => certified(Kind::WrongName),
-            "server-name-only" => {
-                Provider::new(&self.authority.issue(Kind::Good, &format!("sip.{domain}")).unwrap())
-            }
+            "server-name-only" => Provider::new(&self.authority.issue(Kind::Good, &format!("sip.{domain}")).unwrap()),
             "wildcard" => certified(Kind::Wildcard),
             "shadowing-uri" => certified(Kind::ShadowingUri),
             "common-name-only" => certified(Kind::CommonNameOnly),
@@ -208,6 +197,21 @@ impl Builder {
         self.announce(name, &domain, provider.address);
         self.addresses.push((name, provider.tls()));
         self.providers.push(provider);
+    }
+
+    /// A hundred good domains on ten servers.
+    fn add_many(&mut self) {
+        for server in 0..MANY / 10 {
+            let names: Vec<String> = (0..10).map(|number| many(server * 10 + number)).collect();
+            let domains: Vec<String> = names.iter().map(|name| domain(name)).collect();
+            let provider = Provider::new(&self.authority.issue_for_names(&domains).unwrap());
+            for name in names {
+                self.exists(&name);
+                self.record(&format!("_sips._tcp.{name} SRV 0 0 5061 sip.{name}"));
+                self.record(&format!("sip.{name} A {}", provider.address));
+            }
+            self.providers.push(provider);
+        }
     }
 
     /// What DNS says of a provider on port 5061.
@@ -248,6 +252,11 @@ impl Builder {
         }
     }
 
+    /// A record of its own, so that what is not there below it can be proved.
+    fn exists(&mut self, name: &str) {
+        self.record(&format!("{name} TXT \"a domain\""));
+    }
+
     fn record(&mut self, record: &str) {
         self.zone = self.zone.clone().with(record);
     }
@@ -271,8 +280,7 @@ impl Builder {
     }
 
     fn weak(&self, domain: &str, bits: u32, digest: &str) -> Provider {
-        let (certificates, key) =
-            openssl::issue(self.directory.path(), &self.authority, domain, bits, digest).unwrap();
+        let (certificates, key) = openssl::issue(self.directory.path(), &self.authority, domain, bits, digest).unwrap();
         let ciphers = "ECDHE+AESGCM";
         let identity = self.authority.issue(Kind::Good, domain).unwrap();
         Provider { certificates, key, ciphers, ..Provider::new(&identity) }

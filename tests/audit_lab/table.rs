@@ -76,7 +76,12 @@ pub(crate) const TABLE: &[Case] = &[
     case("tls-1-0-only", refused("tls-version"), &["L-VERSIONS critical, L-SUITES medium", NO_SIP], NOT_TRIED),
     case("tls-1-1-too", ACCEPTED, &["L-VERSIONS high"], ""),
     case("tls-1-2-only", ACCEPTED, &["L-VERSIONS medium"], ""),
-    case("static-rsa-only", refused("tls-suite"), &["L-VERSIONS medium, L-SUITES medium, L-PFS high", NO_SIP], NOT_TRIED),
+    case(
+        "static-rsa-only",
+        refused("tls-suite"),
+        &["L-VERSIONS medium, L-SUITES medium, L-PFS high", NO_SIP],
+        NOT_TRIED,
+    ),
     case("static-rsa-too", ACCEPTED, &["L-PFS medium"], ""),
     case("rc4-only", refused("tls-suite"), &["L-VERSIONS medium, L-SUITES high", NO_SIP], NOT_TRIED),
     case("null-too", ACCEPTED, &["L-SUITES critical"], ""),
@@ -101,7 +106,12 @@ pub(crate) const TABLE: &[Case] = &[
     case(
         "bogus",
         refused("dns-bogus"),
-        &["D-DNSSEC critical, D-NAPTR unknown, D-SRV unknown, D-TLSA unknown, D-CAA unknown", NO_SERVER, NO_TLS, NO_SIP],
+        &[
+            "D-DNSSEC critical, D-NAPTR unknown, D-SRV unknown, D-TLSA unknown, D-CAA unknown",
+            NO_SERVER,
+            NO_TLS,
+            NO_SIP,
+        ],
         NOT_REACHED,
     ),
     case("not-offered", refused("tls-required"), &["D-SRV high", NO_SERVER, NO_TLS, NO_SIP], NOT_REACHED),
@@ -110,7 +120,12 @@ pub(crate) const TABLE: &[Case] = &[
     // logins and SIP
     case("md5", ACCEPTED, &["S-DIGEST medium"], "S-LOGIN medium"),
     case("no-qop", ACCEPTED, &["S-QOP medium"], "S-REPLAY low"),
-    case("basic", refused("login-scheme"), &["S-DIGEST critical", NO_DIGEST], "S-LOGIN critical, S-REPLAY unknown, S-OUTBOUND unknown"),
+    case(
+        "basic",
+        refused("login-scheme"),
+        &["S-DIGEST critical", NO_DIGEST],
+        "S-LOGIN critical, S-REPLAY unknown, S-OUTBOUND unknown",
+    ),
     case("no-password", ACCEPTED, &["S-DIGEST critical", NO_DIGEST], "S-LOGIN critical, S-REPLAY unknown"),
     case("no-pong", ACCEPTED, &["S-KEEPALIVE low"], ""),
     case("asks-in-clear", ACCEPTED, &["T-PLAIN high"], ""),

@@ -130,6 +130,12 @@ impl Authority {
         self.issue_for_server(common_name, vec![dns(name)?])
     }
 
+    /// A good certificate for each of these names, with which it begins.
+    pub fn issue_for_names(&self, names: &[String]) -> Outcome<Identity> {
+        let common_name = names.first().map(String::as_str).unwrap_or_default();
+        self.issue_for_server(common_name, names.iter().map(|name| dns(name)).collect::<Outcome<_>>()?)
+    }
+
     fn issue_for_server(&self, common_name: &str, names: Vec<SanType>) -> Outcome<Identity> {
         let mut params = params(common_name);
         params.subject_alt_names = names;

@@ -4,7 +4,7 @@ use super::Plan;
 use crate::audit::facts::{Answer, DnsFacts, Naptr, NotFound, Question, Security, Srv, Tested, Tlsa, Way};
 use crate::io::dns::Dns;
 use crate::policy::Directions;
-use crate::sip::locate::{self, Dnssec, FailureKind, Lookup, Reason};
+use crate::sip::locate::{self, Dnssec, FailureKind, Located, Lookup, Reason, Reply};
 use crate::sip::printable;
 use futures_util::future::join_all;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,8 @@ const MOST_SERVERS: usize = 8;
 /// What was found.
 pub(super) struct Found {
     pub(super) facts: Tested<DnsFacts>,
-    /// Host and address of each server, in the order in which `run` would try them.
+    /// Host and address of each server: by priority as `run` would try them, and among equals by name, where `run` lets chance
+    /// decide. Reports of the same are the same.
     pub(super) servers: Vec<(String, SocketAddr)>,
 }
 
@@ -37,10 +38,11 @@ pub(super) async fn look_up(plan: &Plan) -> Found {
     };
     let mut servers: Vec<(String, SocketAddr)> = Vec::new();
     let mut hosts: Vec<(String, u16)> = Vec::new();
-    for found in located.iter().flat_map(|located| &located.targets).take(MOST_SERVERS) {
+    for found in located.iter().flat_map(in_lasting_order).take(MOST_SERVERS) {
         hosts.push((found.name.clone(), found.port));
-        let addresses = found.addresses.iter().map(|ip| (found.name.clone(), SocketAddr::new(*ip, found.port)));
-        servers.extend(addresses);
+        let mut addresses = found.addresses.clone();
+        addresses.sort();
+        servers.extend(addresses.into_iter().map(|ip| (found.name.clone(), SocketAddr::new(ip, found.port))));
     }
     servers.truncate(MOST_SERVERS);
     if target.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
@@ -92,6 +94,22 @@ pub(super) async fn look_up(plan: &Plan) -> Found {
     Found { facts: Tested::Known(DnsFacts { way, naptr, srv, ipv4, ipv6, tlsa, caa, not_found }), servers }
 }
 
+/// By priority, and among equals by name instead of by chance.
+fn in_lasting_order(located: &Located) -> Vec<&locate::Target> {
+    let records = located.asked.iter().filter_map(|(_, reply)| match reply {
+        Reply::Srv(Ok(answer)) => Some(&answer.records),
+        _ => None,
+    });
+    let records: Vec<&locate::Srv> = records.flatten().collect();
+    let priority = |target: &locate::Target| {
+        let of = |record: &&&locate::Srv| (record.target.as_str(), record.port) == (target.name.as_str(), target.port);
+        records.iter().filter(of).map(|record| record.priority).min()
+    };
+    let mut targets: Vec<&locate::Target> = located.targets.iter().collect();
+    targets.sort_by_key(|target| (priority(target), &target.name, target.port));
+    targets
+}
+
 type AboutHost = (Question<std::net::Ipv4Addr>, Question<std::net::Ipv6Addr>, Question<Tlsa>);
 
 async fn about_host(dns: &Dns, host: &str, port: u16) -> AboutHost {
@@ -108,12 +126,10 @@ async fn about_host(dns: &Dns, host: &str, port: u16) -> AboutHost {
     )
 }
 
-fn addresses<T: Ord>(lookup: Lookup<IpAddr>, family: impl Fn(IpAddr) -> Option<T>) -> Answer<T> {
+fn addresses<T>(lookup: Lookup<IpAddr>, family: impl Fn(IpAddr) -> Option<T>) -> Answer<T> {
     match answer(lookup, |ip| ip) {
         Answer::Records { records, security } => {
-            let mut records: Vec<T> = records.into_iter().filter_map(family).collect();
-            records.sort();
-            Answer::Records { records, security }
+            Answer::Records { records: records.into_iter().filter_map(family).collect(), security }
         }
         Answer::Bogus(why) => Answer::Bogus(why),
         Answer::Failed(why) => Answer::Failed(why),
@@ -124,16 +140,19 @@ fn nothing<T>() -> Answer<T> {
     Answer::Records { records: Vec::new(), security: Security::Indeterminate }
 }
 
-fn answer<R, T>(lookup: Lookup<R>, convert: impl Fn(R) -> T) -> Answer<T> {
+/// The records in order: servers turn them round from answer to answer.
+fn answer<R, T: Ord>(lookup: Lookup<R>, convert: impl Fn(R) -> T) -> Answer<T> {
     match lookup {
-        Ok(found) => Answer::Records {
-            records: found.records.into_iter().map(convert).collect(),
-            security: match found.dnssec {
+        Ok(found) => {
+            let mut records: Vec<T> = found.records.into_iter().map(convert).collect();
+            records.sort();
+            let security = match found.dnssec {
                 Dnssec::Secure => Security::Secure,
                 Dnssec::Insecure => Security::Insecure,
                 Dnssec::Indeterminate => Security::Indeterminate,
-            },
-        },
+            };
+            Answer::Records { records, security }
+        }
         Err(failure) if failure.kind == FailureKind::Bogus => Answer::Bogus(printable(&failure.to_string())),
         Err(failure) => Answer::Failed(printable(&failure.to_string())),
     }

@@ -16,6 +16,7 @@ use super::dns::{Anchors, Dns};
 use super::tls::{SipIdentity, TlsError, Trust};
 use super::{now, unix_time, utc};
 use crate::audit::facts::{Facts, ServerFacts, SipFacts, Tcp, Tested};
+use crate::audit::handshake;
 use crate::audit::sip::{Carrier, Question, nonces, request, response};
 use crate::audit::target::Target;
 use crate::policy::{Connecting, Directions, Rules, Transport, judge};
@@ -24,7 +25,8 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
 use pace::Pace;
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -153,7 +155,7 @@ async fn note_down(plan: Plan, tell: impl Fn(&'static str), mut stop: watch::Rec
     notes.snapshot()
 }
 
-async fn measure(plan: Plan, notes: &Notes, tell: &impl Fn(&'static str)) {
+async fn measure(mut plan: Plan, notes: &Notes, tell: &impl Fn(&'static str)) {
     tell("asking DNS");
     let found = dns::look_up(&plan).await;
     let unseen = |(host, address): &(String, SocketAddr)| ServerFacts {
@@ -170,20 +172,25 @@ async fn measure(plan: Plan, notes: &Notes, tell: &impl Fn(&'static str)) {
         facts.servers = found.servers.iter().map(unseen).collect();
     });
     tell("looking at TLS, certificates and SIP");
-    join_all(found.servers.iter().enumerate().map(|(at, (host, address))| server(&plan, notes, at, host, *address)))
-        .await;
-    if let Some(credentials) = plan.credentials {
+    let mut paces: HashMap<IpAddr, Pace> = HashMap::new(); // the ports of one address share one
+    for (_, address) in &found.servers {
+        paces.entry(address.ip()).or_default();
+    }
+    let over_tls = found.servers.iter().enumerate().filter_map(|(at, (_, address))| {
+        paces.get(&address.ip()).map(|pace| over_tls(&plan, notes, at, *address, pace))
+    });
+    let in_clear = paces.iter().map(|(address, pace)| in_clear(&plan, notes, &found.servers, *address, pace));
+    tokio::join!(join_all(over_tls), join_all(in_clear));
+    if let Some(credentials) = plan.credentials.take() {
         tell("logging in");
-        let outcome = log_in(plan.target, plan.expected_name, &plan.trust, credentials, notes).await;
+        let outcome = log_in(&plan, credentials, &paces, notes).await;
         notes.change(|facts| facts.account = Tested::Known(outcome));
     }
 }
 
-/// Everything about one address. TLS and the questions without TLS go to different ports, and run side by side.
-async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: SocketAddr) {
-    let pace = Pace::default();
+/// Everything about one server over TLS.
+async fn over_tls(plan: &Plan, notes: &Notes, at: usize, address: SocketAddr, pace: &Pace) {
     let identity = SipIdentity { expected_name: plan.expected_name.clone(), pins: Vec::new(), client: None };
-    let domain = plan.expected_name.as_str();
     let change = |change: &mut dyn FnMut(&mut ServerFacts)| {
         notes.change(|facts| {
             if let Some(server) = facts.servers.get_mut(at) {
@@ -191,34 +198,32 @@ async fn server(plan: &Plan, notes: &Notes, at: usize, host: &str, address: Sock
             }
         });
     };
-    let over_tls = async {
-        let (tcp, facts, certificate) = tls::probe(address, &identity, &plan.trust, &pace, now() + TLS_PATIENCE).await;
-        let open = matches!(tcp, Tested::Known(Tcp::Open { .. }));
-        change(&mut |server| {
-            server.tcp = tcp.clone();
-            server.tls = facts.clone();
-            server.certificate = certificate.clone();
-        });
-        let sip = match open {
-            true => sip(address, &identity, &plan.trust, domain, &pace).await,
-            false => Tested::Unknown("the server was not reached".to_owned()),
-        };
-        change(&mut |server| {
-            server.sip = sip.clone();
-            server.connections = pace.used();
-        });
+    let (tcp, facts, certificate) = tls::probe(address, &identity, &plan.trust, pace, now() + TLS_PATIENCE).await;
+    let open = matches!(tcp, Tested::Known(Tcp::Open { .. }));
+    change(&mut |server| {
+        server.tcp = tcp.clone();
+        server.tls = facts.clone();
+        server.certificate = certificate.clone();
+    });
+    let sip = match open {
+        true => sip(address, &identity, &plan.trust, &plan.expected_name, pace).await,
+        false => Tested::Unknown("the server was not reached".to_owned()),
     };
-    let plain_port = SocketAddr::new(address.ip(), plain::SIP_PORT);
-    let in_clear = async {
-        let facts = plain::probe(host, plain_port, domain, &Pace::default()).await;
-        notes.change(|all| {
-            if all.plain.iter().all(|known| known.address != plain_port) {
-                all.plain.extend(facts);
-                all.plain.sort_by_key(|probe| probe.address);
-            }
-        });
-    };
-    tokio::join!(over_tls, in_clear);
+    change(&mut |server| {
+        server.sip = sip.clone();
+        server.connections = pace.used();
+    });
+}
+
+/// Whether SIP is spoken without TLS at an address.
+async fn in_clear(plan: &Plan, notes: &Notes, servers: &[(String, SocketAddr)], address: IpAddr, pace: &Pace) {
+    let host = servers.iter().find(|(_, server)| server.ip() == address).map_or("", |(host, _)| host.as_str());
+    let port = SocketAddr::new(address, plain::SIP_PORT);
+    let facts = plain::probe(host, port, &plan.expected_name, pace).await;
+    notes.change(|all| {
+        all.plain.extend(facts);
+        all.plain.sort_by_key(|probe| probe.address);
+    });
 }
 
 /// SIP over TLS, to whomever: nothing secret is said. Two connections, to compare their nonces.
@@ -275,14 +280,13 @@ async fn sip(
 
 /// Logs in at the first server that takes connections, exactly as `run` would: policy says whether a password may be used.
 async fn log_in(
-    target: Target,
-    expected_name: String,
-    trust: &Trust,
+    plan: &Plan,
     credentials: Credentials,
+    paces: &HashMap<IpAddr, Pace>,
     notes: &Notes,
 ) -> crate::audit::facts::AccountFacts {
-    let rules = Rules::strict(target.account().unwrap_or_else(|| login::address(&credentials)));
-    let identity = SipIdentity { expected_name, pins: Vec::new(), client: None };
+    let rules = Rules::strict(plan.target.account().unwrap_or_else(|| login::address(&credentials)));
+    let identity = SipIdentity { expected_name: plan.expected_name.clone(), pins: Vec::new(), client: None };
     let open = |server: &ServerFacts| matches!(server.tcp, Tested::Known(Tcp::Open { .. }));
     let servers = notes.snapshot().servers;
     let Some(server) = servers.iter().find(|server| open(server)) else {
@@ -292,7 +296,18 @@ async fn log_in(
         Ok(allowed) => allowed,
         Err(refusal) => return login::not_tried(&credentials, refusal.rule.as_str().to_owned()),
     };
-    match super::tls::connect_sip(allowed, &[server.address], &identity, trust, &rules, super::tls::PATIENCE).await {
+    if let Some(pace) = paces.get(&server.address.ip())
+        && let Err(too_many) = pace.turn().await
+    {
+        return login::not_reached(&credentials, &too_many.to_string());
+    }
+    // in TLS 1.3 a server says after the handshake that it wants a client certificate
+    let obstacle = server.tls.known().and_then(|tls| tls.obstacle);
+    if let Err(refusal) = handshake(obstacle, &identity.expected_name, &rules) {
+        return login::not_tried(&credentials, refusal.rule.as_str().to_owned());
+    }
+    let addresses = [server.address];
+    match super::tls::connect_sip(allowed, &addresses, &identity, &plan.trust, &rules, super::tls::PATIENCE).await {
         Ok(connection) => login::probe(credentials, connection).await,
         Err(TlsError::Refused(refusal)) => login::not_tried(&credentials, refusal.rule.as_str().to_owned()),
         Err(error) => login::not_reached(&credentials, &crate::sip::printable(&error.to_string())),

@@ -8,10 +8,8 @@ use tokio::time::Instant;
 
 /// The most connections to one address.
 pub const MOST: u32 = 80;
-/// The time between two connections, on average.
-const INTERVAL: Duration = Duration::from_millis(100);
-/// How many may come at once.
-const BURST: u32 = 3;
+/// The time between two connections: a little more than a tenth of a second, so that no second has more than ten of them.
+const INTERVAL: Duration = Duration::from_millis(105);
 
 /// The connections to one address.
 pub struct Pace {
@@ -21,8 +19,8 @@ pub struct Pace {
 
 struct State {
     used: u32,
-    /// When the connections so far would be done, one an interval.
-    paid_until: Option<Instant>,
+    /// When the next one may come.
+    next: Option<Instant>,
 }
 
 /// There were too many connections already.
@@ -39,7 +37,7 @@ impl Default for Pace {
 impl Pace {
     /// At most so many connections in all.
     pub fn new(most: u32) -> Self {
-        Pace { state: Mutex::new(State { used: 0, paid_until: None }), most }
+        Pace { state: Mutex::new(State { used: 0, next: None }), most }
     }
 
     /// Waits until one more connection may be opened, and counts it.
@@ -64,9 +62,9 @@ impl Pace {
             return Err(TooMany(self.most));
         }
         state.used += 1;
-        let paid_until = state.paid_until.map_or(now, |until| until.max(now));
-        state.paid_until = Some(paid_until + INTERVAL);
-        Ok(paid_until.checked_sub(INTERVAL * (BURST - 1)).map_or(now, |start| start.max(now)))
+        let start = state.next.map_or(now, |next| next.max(now));
+        state.next = Some(start + INTERVAL);
+        Ok(start)
     }
 }
 
@@ -76,15 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_at_once_then_ten_a_second() {
+    fn no_second_has_more_than_ten_however_long_the_rest_before_it() {
         let (pace, start) = (Pace::default(), Instant::now());
-        let wait = |now: Instant| (pace.book(now).unwrap() - now).as_millis();
-        let times: Vec<u128> = (0..23).map(|_| wait(start)).collect();
-        assert_eq!(times[..5], [0, 0, 0, 100, 200]);
-        assert_eq!(times[22], 2000);
-        let rested = start + Duration::from_secs(10);
-        let times: Vec<u128> = (0..4).map(|_| wait(rested)).collect();
-        assert_eq!(times, [0, 0, 0, 100], "a rest earns one burst and no more");
+        let times = |from: Instant| (0..25).map(|_| pace.book(from).unwrap()).collect::<Vec<_>>();
+        for times in [times(start), times(start + Duration::from_secs(10))] {
+            assert!(times.windows(11).all(|eleven| eleven[10] - eleven[0] > Duration::from_secs(1)), "{times:?}");
+            assert!(times[24] - times[0] < Duration::from_secs(3), "{times:?}");
+        }
     }
 
     #[tokio::test]

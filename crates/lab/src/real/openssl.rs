@@ -12,13 +12,7 @@ use crate::certificates::Authority;
 ///
 /// # Errors
 /// When openssl is missing or will not.
-pub fn issue(
-    directory: &Path,
-    authority: &Authority,
-    name: &str,
-    bits: u32,
-    digest: &str,
-) -> Result<(String, String)> {
+pub fn issue(directory: &Path, authority: &Authority, name: &str, bits: u32, digest: &str) -> Result<(String, String)> {
     let file = |kind: &str| directory.join(format!("{name}-{bits}-{digest}.{kind}"));
     let write = |kind: &str, text: &str| {
         let path = file(kind);

@@ -168,8 +168,8 @@ impl Providers {
         Ok(Self(running.into_iter().map(|(program, _)| program).collect()))
     }
 
-    /// All that they logged: `to ADDRESS: METHOD from …, credentials: LENGTH` for each request, and
-    /// `registered USER@DOMAIN with CONTACT`.
+    /// All that they logged: `to ADDRESS: METHOD from …` for each request, `to ADDRESS: credentials` if it had some, and
+    /// `registered USER@DOMAIN with CONTACT, expires SECONDS`.
     pub fn log(&self) -> String {
         self.0.iter().map(Program::output).collect()
     }
@@ -183,7 +183,8 @@ fn start(directory: &Path, password: &str, digest: Digest, pong: bool, members: 
     }
     // Kamailio wants one for addresses that it does not know
     let first = members.first().ok_or_else(|| Failure::new("no provider"))?;
-    let default = first.tls_settings(directory)?.replace(&format!("[server:{}:5061]", first.address), "[server:default]");
+    let default =
+        first.tls_settings(directory)?.replace(&format!("[server:{}:5061]", first.address), "[server:default]");
     let listen: String = members.iter().map(|member| member.listens()).collect();
     let route: String = members.iter().map(|member| member.route()).collect();
     let configuration = include_str!("providers.cfg")
@@ -195,7 +196,8 @@ fn start(directory: &Path, password: &str, digest: Digest, pong: bool, members: 
         .replace("@PROVIDERS@", &route);
     let file = directory.join("kamailio.cfg");
     let weak = directory.join("openssl.cnf");
-    let all = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = ALL:eNULL:@SECLEVEL=0\n";
+    let all =
+        "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCipherString = ALL:eNULL:@SECLEVEL=0\n";
     for (path, text) in
         [(&file, configuration), (&directory.join("tls.cfg"), default + &settings), (&weak, all.to_owned())]
     {
