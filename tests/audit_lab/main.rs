@@ -2,11 +2,13 @@
 //! with and without an account; how gentle and how fast it is; and whether `run` registers exactly where `audit` says that it would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test may fail loudly")]
+#![allow(clippy::print_stdout, reason = "and tell what it measured")]
 
 #[path = "../gateway/mod.rs"]
 mod gateway;
 mod knocks;
 mod lab;
+mod others;
 mod table;
 
 use futures_util::StreamExt as _;
@@ -14,7 +16,6 @@ use gateway::{Gateway, PROGRAM, schema};
 use knocks::Knocks;
 use lab::{HOSTILE, Lab, MANY, domain, many};
 use serde_json::Value;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use table::{Case, TABLE};
 use tokio::process::Command;
@@ -374,4 +375,15 @@ async fn an_interrupted_audit_keeps_what_it_has(lab: &Lab) {
         assert_eq!(report["facts"]["interrupted"], "by the operator");
         assert_eq!(report["facts"]["servers"].as_array().unwrap().len(), 1, "what DNS said is kept");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes of testssl.sh; ./test --full runs it"]
+async fn testssl_and_sslyze_see_the_same_versions_suites_chain_and_expiry() {
+    let _alone = ALONE.lock().await;
+    let lab = Lab::start("audit-others").await;
+    let compared = futures_util::stream::iter(others::COMPARED).map(|name| others::compare(&lab, name)).buffered(2);
+    let differences: Vec<String> = compared.collect::<Vec<_>>().await.concat();
+    let explained: Vec<String> = others::EXPLAINED.iter().map(|(difference, _)| (*difference).to_owned()).collect();
+    assert_eq!(differences, explained, "each difference has its explanation, and each explanation its difference");
 }
