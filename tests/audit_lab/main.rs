@@ -383,7 +383,11 @@ async fn testssl_and_sslyze_see_the_same_versions_suites_chain_and_expiry() {
     let _alone = ALONE.lock().await;
     let lab = Lab::start("audit-others").await;
     let compared = futures_util::stream::iter(others::COMPARED).map(|name| others::compare(&lab, name)).buffered(2);
-    let differences: Vec<String> = compared.collect::<Vec<_>>().await.concat();
-    let explained: Vec<String> = others::EXPLAINED.iter().map(|(difference, _)| (*difference).to_owned()).collect();
-    assert_eq!(differences, explained, "each difference has its explanation, and each explanation its difference");
+    let differences: Vec<(String, String)> = compared.collect::<Vec<_>>().await.concat();
+    let seen: Vec<&str> = differences.iter().map(|(what, _)| what.as_str()).collect();
+    let explained: Vec<&str> = others::EXPLAINED.iter().map(|(what, _)| *what).collect();
+    assert_eq!(
+        seen, explained,
+        "each difference has its explanation, and each explanation its difference: {differences:?}"
+    );
 }

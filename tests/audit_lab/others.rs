@@ -29,8 +29,19 @@ pub(crate) const COMPARED: &[&str] = &[
     "self-signed",
 ];
 
-/// Where somebody sees something else than we do, and why we are right.
-pub(crate) const EXPLAINED: &[(&str, &str)] = &[];
+/// Where somebody sees something else than we do, `provider, tool: what`, and why we are right.
+pub(crate) const EXPLAINED: &[(&str, &str)] = &[
+    ("ssl-3, sslyze: versions", NO_WHOLE_HANDSHAKE),
+    ("ssl-3, sslyze: suites", NO_WHOLE_HANDSHAKE),
+    ("ssl-3, sslyze: trusted", NO_WHOLE_HANDSHAKE),
+    ("ssl-3, sslyze: ends", NO_WHOLE_HANDSHAKE),
+    (
+        "sha-1, testssl.sh: trusted",
+        "it lets OpenSSL judge chains, which takes a leaf signed with SHA-1; RFC 9155 forbids that, and sslyze agrees",
+    ),
+];
+
+const NO_WHOLE_HANDSHAKE: &str = "no library of today speaks SSL 3, so this server answers a hello by hand and gets no further; sslyze needs whole handshakes";
 
 /// What all three can tell of a server.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -45,8 +56,8 @@ struct Opinion {
     ends: String,
 }
 
-/// What they see otherwise than we do: `provider, tool: what, ours, theirs`.
-pub(crate) async fn compare(lab: &Lab, name: &str) -> Vec<String> {
+/// What they see otherwise than we do: `provider, tool: what`, then ours and theirs.
+pub(crate) async fn compare(lab: &Lab, name: &str) -> Vec<(String, String)> {
     let address = lab.addresses.iter().find(|(known, _)| *known == name).unwrap().1.to_string();
     let ours = ours(lab, name).await;
     let mut differences = Vec::new();
@@ -55,7 +66,7 @@ pub(crate) async fn compare(lab: &Lab, name: &str) -> Vec<String> {
     {
         let mut differ = |what: &str, ours: String, theirs: String| {
             if ours != theirs {
-                differences.push(format!("{name}, {tool}: {what}, {ours} for {theirs}"));
+                differences.push((format!("{name}, {tool}: {what}"), format!("{ours} for {theirs}")));
             }
         };
         differ("versions", format!("{:?}", ours.versions), format!("{:?}", theirs.versions));
