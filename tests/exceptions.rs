@@ -195,7 +195,7 @@ async fn peer(scene: &Scene) -> GroupPeer {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_an_unverified_provider_zrtp_is_taken_and_keys_in_descriptions_are_not() {
     let lines = exception("tls-unverified", in_days(30));
-    let unusual = Unusual { certificate: Kind::SelfSigned, lines: &lines };
+    let unusual = Unusual { certificate: Kind::SelfSigned, lines: &lines, ..Unusual::default() };
     let scene = Scene::start_with("unverified", unusual).await;
     scene.gateway.line_with(&["WARN", "an exception is in force", "tls-unverified", "days_left=30"]).await;
     scene.gateway.line_with(&["WARN", "this connection is allowed by an exception only", REASON]).await;
@@ -234,7 +234,7 @@ async fn at_an_unverified_provider_zrtp_is_taken_and_keys_in_descriptions_are_no
 #[tokio::test(flavor = "multi_thread")]
 async fn at_an_unverified_provider_keys_count_as_clear_where_clear_sound_is_allowed_too() {
     let lines = [exception("tls-unverified", today()), exception("media-clear", today())].concat();
-    let unusual = Unusual { certificate: Kind::WrongName, lines: &lines };
+    let unusual = Unusual { certificate: Kind::WrongName, lines: &lines, ..Unusual::default() };
     // the phone would not trust it either: this is about the gateway
     let scene = Scene::prepare("unverified-clear", unusual).await;
     assert!(scene.provider.registered("conference", SOON).await);
@@ -253,7 +253,9 @@ async fn at_an_unverified_provider_keys_count_as_clear_where_clear_sound_is_allo
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wildcard_certificate_is_taken_by_its_exception_and_keys_count() {
     let lines = exception("tls-wildcard-name", today());
-    let scene = Scene::start_with("wildcard", Unusual { certificate: Kind::Wildcard, lines: &lines }).await;
+    let scene =
+        Scene::start_with("wildcard", Unusual { certificate: Kind::Wildcard, lines: &lines, ..Unusual::default() })
+            .await;
     let phone = scene.phone().await;
     let call = phone.call(&format!("sip:conference@{DOMAIN}")).await.unwrap();
     call.speak(vec![1000; 24_000]).await;
@@ -273,7 +275,7 @@ async fn an_exception_for_one_thing_or_one_that_is_over_admits_no_other() {
         (Kind::SelfSigned, exception("tls-unverified", in_days(-1)), "certificate-self-signed"),
     ] {
         let name = format!("no-other-{certificate:?}-{}", lines.len());
-        let mut scene = Scene::prepare(&name, Unusual { certificate, lines: &lines }).await;
+        let mut scene = Scene::prepare(&name, Unusual { certificate, lines: &lines, ..Unusual::default() }).await;
         scene.gateway.line_with(&["ERROR", rule, "refused before any SIP was sent"]).await;
         assert!(scene.provider.log().is_empty(), "nothing was said");
         assert!(scene.gateway.terminate().await.0.success());
