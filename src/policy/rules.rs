@@ -238,7 +238,7 @@ impl TlsPeer {
             Chain::Invalid => Err(connection(
                 Rule::CertificateInvalid,
                 format!(
-                    "The certificate for {} cannot be read, or a signature or constraint in its chain is broken",
+                    "The certificate for {} cannot be read, the server did not sign with its key as it must, or a signature or constraint in its chain is broken",
                     self.expected
                 ),
                 "Ask the provider to repair the certificate chain of its SIP server",

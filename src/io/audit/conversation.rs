@@ -26,6 +26,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         Conversation { stream, framer: Framer::new(), over: None }
     }
 
+    /// Whether the connection is lost.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
     /// Sends a request and waits for its final answer.
     pub(super) async fn ask(&mut self, request: &Request) -> Tested<Response> {
         if let Err(why) = self.write(&request.to_bytes()).await {

@@ -235,15 +235,23 @@ async fn sip(
     pace: &Pace,
 ) -> Tested<SipFacts> {
     let mut random = super::SystemRandomness::default();
-    let stream = match tls::open(address, identity, trust, pace).await {
-        Ok(stream) => stream,
+    let open = async || {
+        let stream = tls::open(address, identity, trust, pace).await?;
+        let local = stream.get_ref().0.local_addr().map_err(|_| "the connection broke".to_owned())?;
+        Ok::<_, String>((Conversation::new(stream), local))
+    };
+    let (mut talk, mut local) = match open().await {
+        Ok(opened) => opened,
         Err(why) => return Tested::Unknown(why),
     };
-    let Ok(local) = stream.get_ref().0.local_addr() else {
-        return Tested::Unknown("the connection broke".to_owned());
-    };
-    let mut talk = Conversation::new(stream);
-    let options = talk.ask(&request(Question::Options, domain, Carrier::Tls, local, &mut random)).await;
+    let mut options = talk.ask(&request(Question::Options, domain, Carrier::Tls, local, &mut random)).await;
+    // a busy server drops a connection now and then, and answers over the next
+    if talk.is_over()
+        && let Ok(again) = open().await
+    {
+        (talk, local) = again;
+        options = talk.ask(&request(Question::Options, domain, Carrier::Tls, local, &mut random)).await;
+    }
     let register = talk.ask(&request(Question::Register, domain, Carrier::Tls, local, &mut random)).await;
     let pong = talk.ping().await;
     let sips_uri = talk.ask(&request(Question::SipsOptions, domain, Carrier::Tls, local, &mut random)).await;

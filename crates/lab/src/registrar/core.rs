@@ -37,6 +37,10 @@ impl Core {
         self.log.push(Logged { flow: from, from_peer: true, message: message.clone() });
         match message {
             Message::Request(_) if self.behaviour.silent => {}
+            Message::Request(_) if self.behaviour.drops > 0 => {
+                self.behaviour.drops -= 1;
+                self.flows.remove(&from);
+            }
             Message::Request(request) if request.method == Method::REGISTER => self.register(from, request),
             Message::Request(request) => self.forward_request(from, request),
             Message::Response(response) => self.forward_response(response),

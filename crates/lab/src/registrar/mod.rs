@@ -52,6 +52,8 @@ pub struct Behaviour {
     pub strips_crypto: bool,
     /// Answers no request at all.
     pub silent: bool,
+    /// Closes so many connections when something is asked over them.
+    pub drops: u32,
 }
 
 /// How the provider is started.
@@ -89,6 +91,7 @@ impl RegistrarOptions {
                 refuse_calls: None,
                 strips_crypto: false,
                 silent: false,
+                drops: 0,
             },
         }
     }
