@@ -6,13 +6,19 @@
 mod gateway;
 
 use galene_sips::io::files::today;
-use galene_sips_lab::certificates::Authority;
+use galene_sips_lab::certificates::{Authority, Kind};
 use galene_sips_lab::phone::{Call, MediaOptions, Phone};
 use gateway::scene::{DOMAIN, PASSWORD, Scene, TOKEN, Unusual, exception};
 use gateway::{command, schema};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -225,6 +231,60 @@ async fn a_pinned_account_that_is_to_be_verified_loses_a_connection_that_is_only
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     scene.gateway.line_with(&["WARN", "connection closed; calls go on", "does not name other.lab.test"]).await;
+}
+
+/// A way to the provider on which nothing passes before it is opened.
+struct Gate {
+    address: SocketAddr,
+    knocked: Arc<AtomicUsize>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    async fn before(provider: SocketAddr) -> Gate {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gate = Gate {
+            address: listener.local_addr().unwrap(),
+            knocked: Arc::default(),
+            open: Arc::new(Semaphore::new(0)),
+        };
+        let (knocked, open) = (Arc::clone(&gate.knocked), Arc::clone(&gate.open));
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                knocked.fetch_add(1, Ordering::Relaxed);
+                let open = Arc::clone(&open);
+                tokio::spawn(async move {
+                    let _passes = open.acquire().await.unwrap();
+                    let mut far = TcpStream::connect(provider).await.unwrap();
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        gate
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_begun_under_rules_that_ended_meanwhile_carries_no_sip() {
+    let lines = exception("tls-wildcard-name", today());
+    let unusual = Unusual { certificate: Kind::Wildcard, lines: &lines, ..Unusual::default() };
+    let scene = Scene::start_with("reload-meanwhile", unusual).await;
+    let gate = Gate::before(scene.provider.address()).await;
+    let through = scene.text().replace(&scene.provider.address().to_string(), &gate.address.to_string());
+    is_done(&scene.reload(&through));
+    let end = std::time::Instant::now() + SOON;
+    while gate.knocked.load(Ordering::Relaxed) == 0 {
+        assert!(std::time::Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // the handshake waits; the exception that it needs ends
+    is_done(&scene.reload(&through.replace(&lines, "")));
+    let before = scene.provider.log().len();
+    gate.open.add_permits(100);
+    scene.gateway.line_with(&["ERROR", "certificate-wildcard", "refused before any SIP was sent"]).await;
+    let said: Vec<String> =
+        scene.provider.log()[before..].iter().map(|logged| format!("{:?}", logged.message)).collect();
+    assert!(said.is_empty(), "{said:?}\n{}", scene.gateway.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -174,6 +174,24 @@ fn whatever_exceptions_there_are_safer_facts_are_never_refused_where_worse_ones_
 }
 
 #[test]
+fn no_exception_lowers_what_the_account_is_held_to() {
+    let peer = |version| TlsPeer {
+        expected: "example.org".to_owned(),
+        version,
+        chain: Chain::SelfSigned,
+        name: Name::WildcardOnly,
+        pin: Pin::NotConfigured,
+        validity: Validity::Valid,
+    };
+    let mut rules = excepting("gateway@example.org", &Downgrade::ALL).on(LAST_DAY);
+    assert!(passes(&rules, &peer(TlsVersion::Tls12)));
+    rules.floors.tls = true;
+    assert!(passes(&rules, &peer(TlsVersion::Tls13)));
+    let refused = judge(&rules, &peer(TlsVersion::Tls12)).allowed().err().map(|refusal| refusal.rule);
+    assert_eq!(refused, Some(Rule::RatchetTls));
+}
+
+#[test]
 fn an_exception_ends_with_its_last_day_and_a_day_must_be_named() {
     for set in every_set() {
         let (over, never) = (every_rules_with(&set, OVER), every_rules_with(&[], LAST_DAY));
