@@ -525,6 +525,19 @@ fn a_handshake_that_fails_is_refused_by_the_rule_that_run_would_name() {
 }
 
 #[test]
+fn what_answers_no_sip_is_not_accepted() {
+    let mut silent = good();
+    silent.servers[0].sip = Tested::Unknown("no TCP connection".to_owned());
+    let mut odd = good();
+    let Tested::Known(sip) = &mut odd.servers[0].sip else { panic!("good") };
+    sip.register = Tested::Unknown("no answer within 2 s".to_owned());
+    for facts in [silent, odd] {
+        let report = report(facts);
+        assert!(matches!(report.verdict, Verdict::Inconclusive { .. }), "{:?}", report.verdict);
+    }
+}
+
+#[test]
 fn a_login_that_is_not_supported_is_refused_by_its_rule() {
     for (offered, rule) in [
         (vec![challenge("Basic", "MD5")], Some("login-scheme")),
